@@ -1,0 +1,1 @@
+"""Adaptation: the inner loop and its derivatives, as pure functions on tensors."""

@@ -1,0 +1,48 @@
+"""One function of one task, applied to all tasks of a meta-batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+MODES = ("vectorized", "unrolled", "loop")
+
+
+def over_tasks(function: Callable[[Any], Any], tasks: Any, *, mode: str) -> Any:
+    """Maps `function` over the leading axis of `tasks`.
+
+    Args:
+        function: from the tensors of one task to a structure of tensors.
+        tasks: a structure of tensors, each with a leading axis of tasks.
+        mode: "vectorized" batches every operation over tasks (best for heads, and impossible for convolutions with
+            per-task filters); "unrolled" writes the function into the graph once per task (best for a shared body);
+            "loop" is a graph loop, which compiles quickly, whatever the number of tasks.
+
+    Returns:
+        The results, stacked along a leading axis of tasks.
+
+    Raises:
+        ValueError: for an unknown mode.
+    """
+    if mode == "vectorized":
+        return tf.vectorized_map(function, tasks, fallback_to_while_loop=False)
+    first = tf.nest.flatten(tasks)[0]
+    if mode == "unrolled" and first.shape[0] is not None:
+        slices = [
+            tf.nest.map_structure(lambda tensor, i=i: tensor[i], tasks)
+            for i in range(first.shape[0])
+        ]
+        results = [function(task) for task in slices]
+        return tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *results)
+    if mode in ("unrolled", "loop"):
+        return _loop(function, tasks)
+    raise ValueError(f"mode must be one of {', '.join(MODES)}. Received: {mode!r}.")
+
+
+def _loop(function: Callable[[Any], Any], tasks: Any) -> Any:
+    one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), tasks)
+    traced = tf.function(function).get_concrete_function(one)
+    signature = tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), traced.structured_outputs
+    )
+    return tf.map_fn(traced, tasks, fn_output_signature=signature)

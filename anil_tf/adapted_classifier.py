@@ -1,0 +1,126 @@
+"""A classifier that was learned from a few examples: what `MetaLearner.adapt` returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from anil_tf.models.normalization import Statistics
+
+if TYPE_CHECKING:
+    from anil_tf.meta_learner import MetaLearner
+
+# Images per pass of `predict`: bounds memory, whatever the number of images.
+_CHUNK = 256
+
+
+class TaskState(NamedTuple):
+    """What adaptation leaves behind: all that predictions on new images need beside the body."""
+
+    tensors: list[tf.Tensor]
+    body_statistics: Statistics
+    head_statistics: Statistics
+
+
+class AdaptedClassifier:
+    """Names the classes of new images.
+
+    Attributes:
+        classes: the labels given to `adapt`, sorted; column c of every prediction belongs to `classes[c]`.
+    """
+
+    def __init__(self, functions: _Functions, state: TaskState, classes: np.ndarray):
+        """Made by `MetaLearner.adapt`."""
+        self._functions = functions
+        self._state = state
+        self.classes = classes
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Returns class probabilities, float [images, ways], for one image or many.
+
+        Args:
+            images: [count, height, width, channels] or a single [height, width, channels], pixels 0..255.
+
+        Returns:
+            Probabilities [count, ways]; for a single image, [1, ways].
+        """
+        return keras.ops.convert_to_numpy(keras.ops.softmax(self.predict_logits(images)))
+
+    def predict_logits(self, images: Any) -> np.ndarray:
+        """Returns logits [images, ways]; see `predict`."""
+        images = self._functions.check(images)
+        chunks = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
+        return np.concatenate([self._functions.answer(chunk, self._state) for chunk in chunks])
+
+    def classify(self, images: Any) -> np.ndarray:
+        """Returns the most probable label of each image, [images]."""
+        return self.classes[np.argmax(self.predict_logits(images), axis=-1)]
+
+
+class _Functions:
+    """The two compiled steps of a learner, traced once for any number of images, examples and ways."""
+
+    def __init__(self, learner: MetaLearner):
+        self.image_shape = tuple(learner.body.input_shape[1:])
+        images = tf.TensorSpec([None, *self.image_shape], tf.float32)
+        label_shape = [None] if learner.inner_loss == "cross_entropy" else [None, None]
+        labels = tf.TensorSpec(
+            label_shape, tf.int32 if learner.inner_loss == "cross_entropy" else tf.float32
+        )
+        free = learner.head_initialization == "free"
+
+        @tf.function(input_signature=[images, labels, tf.TensorSpec([], tf.int32)])
+        def adapt(support: tf.Tensor, classes: tf.Tensor, ways: tf.Tensor) -> TaskState:
+            return learner.task_state(
+                support, classes, learner.head.output_shape[-1] if free else ways
+            )
+
+        outputs = adapt.get_concrete_function().structured_outputs
+        state = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
+        self.adapt = adapt
+        self.answer = tf.function(learner.answer, input_signature=[images, state])
+
+    def check(self, images: Any) -> np.ndarray:
+        """Returns images as a float32 batch, or says what is wrong with them."""
+        images = np.asarray(images, dtype=np.float32)
+        if images.shape == self.image_shape:
+            images = images[None]
+        if images.shape[1:] != self.image_shape or len(images) == 0:
+            raise ValueError(
+                f"Expected images of shape [count, {', '.join(map(str, self.image_shape))}] with a count of 1 or more. "
+                f"Received: {list(images.shape)}. Resize them to what the body was built for."
+            )
+        return images
+
+
+def adapt_classifier(
+    learner: MetaLearner, support_images: Any, support_labels: Any
+) -> AdaptedClassifier:
+    """Does the work of `MetaLearner.adapt`; see there."""
+    if learner.adaptation_functions is None:
+        learner.adaptation_functions = _Functions(learner)
+    functions: _Functions = learner.adaptation_functions
+    images, labels = functions.check(support_images), np.asarray(support_labels)
+    if len(labels) != len(images):
+        raise ValueError(
+            f"Expected one label per image. Received: {len(images)} images and {len(labels)} labels."
+        )
+    if learner.inner_loss == "squared_error":
+        targets = labels.reshape(len(labels), -1).astype(np.float32)
+        return AdaptedClassifier(functions, functions.adapt(images, targets, 0), np.array([]))
+    classes, indices = np.unique(labels, return_inverse=True)
+    rows = learner.head.output_shape[-1]
+    if learner.head_initialization == "free" and len(classes) != rows:
+        raise ValueError(
+            f"A free head has one learned row per class, {rows} here. Received: {len(classes)} classes. Train with "
+            "head_initialization='zero' or 'prototype' for any number of classes."
+        )
+    if len(classes) < 2:
+        raise ValueError(
+            f"Expected examples of two classes or more. Received: {len(classes)} class, {classes.tolist()}."
+        )
+    state = functions.adapt(images, indices.astype(np.int32), len(classes))
+    return AdaptedClassifier(functions, state, classes)

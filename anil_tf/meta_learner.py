@@ -1,0 +1,501 @@
+"""MetaLearner: a body, a head and the inner loop, as one Keras model.
+
+A call is adaptation: embed the images of each task with the body, adapt the head on the support features, apply it to
+the query features. Nothing but a forward pass as far as Keras is concerned, so fit, evaluate, predict, callbacks,
+metrics and save serve unchanged, and the gradient that Keras takes through the call is the meta-gradient.
+
+Shapes: B tasks; per task n_s = ways * shots support and n_q = ways * queries query images, n = n_s + n_q in all.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.over_tasks import over_tasks
+from anil_tf.adaptation.unrolled import gradient_descent
+from anil_tf.adapted_classifier import AdaptedClassifier, TaskState, adapt_classifier
+from anil_tf.models.heads import INITIALIZATIONS, Head, make_head
+from anil_tf.models.normalization import (
+    Batch,
+    Given,
+    Moving,
+    Source,
+    Statistics,
+    batch_normalizations,
+    update_moving_statistics,
+)
+from anil_tf.models.pure_call import pure_call
+from anil_tf.models.split import kernel_layers
+
+NORMALIZATIONS = ("episode", "support", "running")
+LEARNED_STEP_SIZES = ("none", "scalar", "per_variable")
+DIFFERENTIATIONS = ("unrolled",)
+FROZEN = ("none", "head")
+
+
+@keras.saving.register_keras_serializable(package="anil_tf")
+class MetaLearner(keras.Model):
+    """ANIL, and with other cuts BOIL and MAML, as a Keras model (arXiv:1909.09157, arXiv:2006.09486).
+
+    Args:
+        body: Keras model, images -> features; shared by all tasks. See `anil_tf.models.split`.
+        head: Keras model, features -> logits; adapted to each task.
+        inner_steps: N, steps of gradient descent on the support.
+        inner_step_size: alpha, or where it starts when it is learned.
+        learned_inner_step_size: "none" (fixed), "scalar" (one for all) or "per_variable" (one per entry of each adapted
+            tensor: Meta-SGD, arXiv:1707.09835; the zero and prototype heads share it between classes).
+        inner_l2: lambda, weight of half the squared norm of the adapted tensors in the inner loss.
+        first_order: drop the second-order terms of the meta-gradient.
+        differentiation: how the meta-gradient is computed; "unrolled" differentiates through the written-out steps.
+        normalization: "episode" (batch normalisation over support and query of a task together), "support" (over the
+            support alone; a query's prediction does not depend on its neighbours) or "running" (trains as "episode",
+            evaluates with moving statistics).
+        head_initialization: "free", "zero" or "prototype". See `anil_tf.models.heads`.
+        frozen_in_adaptation: "none", or "head" to adapt everything but the last layer (BOIL, arXiv:2008.08882).
+        inner_loss: "cross_entropy" or "squared_error".
+        ways: number of classes of a task, for zero and prototype heads; None to read it off the labels at run time.
+            Compiling with XLA needs the number.
+        seed: seed of dropout, which draws from (seed, step, task, inner step).
+
+    Input: `{"support_images": [B, n_s, ...], "support_labels": [B, n_s], "query_images": [B, n_q, ...]}`.
+
+    Output: logits of the queries, [B, n_q, ways], float32 (float64 for a float64 head).
+
+    Raises:
+        ValueError: for an unknown option, negative inner_steps or inner_l2, or a zero head frozen in adaptation.
+
+    Example:
+        >>> model = anil_tf.models.conv4(input_shape=(28, 28, 1), classes=5)
+        >>> body, head = anil_tf.models.split(model, adapted_layers=1)
+        >>> learner = anil_tf.MetaLearner(body, head, inner_steps=5, inner_step_size=0.1)
+    """
+
+    def __init__(
+        self,
+        body: keras.Model,
+        head: keras.Model,
+        *,
+        inner_steps: int = 5,
+        inner_step_size: float = 0.1,
+        learned_inner_step_size: str = "none",
+        inner_l2: float = 0.0,
+        first_order: bool = False,
+        differentiation: str = "unrolled",
+        normalization: str = "episode",
+        head_initialization: str = "free",
+        frozen_in_adaptation: str = "none",
+        inner_loss: str = "cross_entropy",
+        ways: int | None = None,
+        seed: int = 0,
+        name: str = "meta_learner",
+        **kwargs: Any,
+    ):
+        """Joins body and head; see the class."""
+        super().__init__(name=name, **kwargs)
+        _one_of("learned_inner_step_size", learned_inner_step_size, LEARNED_STEP_SIZES)
+        _one_of("differentiation", differentiation, DIFFERENTIATIONS)
+        _one_of("normalization", normalization, NORMALIZATIONS)
+        _one_of("head_initialization", head_initialization, INITIALIZATIONS)
+        _one_of("frozen_in_adaptation", frozen_in_adaptation, FROZEN)
+        _one_of("inner_loss", inner_loss, tuple(LOSSES))
+        _at_least_zero("inner_steps", inner_steps)
+        _at_least_zero("inner_l2", inner_l2)
+        if frozen_in_adaptation == "head" and head_initialization == "zero":
+            raise ValueError(
+                "frozen_in_adaptation='head' leaves a zero head at zero for ever. Use a free or a prototype head."
+            )
+        self.inner_steps = int(inner_steps)
+        self.inner_step_size = float(inner_step_size)
+        self.learned_inner_step_size = learned_inner_step_size
+        self.inner_l2 = float(inner_l2)
+        self.first_order = bool(first_order)
+        self.differentiation = differentiation
+        self.normalization = normalization
+        self.head_initialization = head_initialization
+        self.frozen_in_adaptation = frozen_in_adaptation
+        self.inner_loss = inner_loss
+        self.ways = ways
+        self.seed = int(seed)
+
+        self.body = body
+        scale = self._add_prototype_scale(head) if head_initialization == "prototype" else None
+        self.prototype_scale = scale
+        self._head: Head = make_head(head, head_initialization, scale)
+        # Only what is learned is tracked: the last layer of a zero or prototype head has no weights of its own.
+        self.learned_head = self._head.learned_model
+        self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
+        self.inner_step_sizes = self._add_step_sizes()
+        self._vectorizes = not _has_convolutions(head)
+        self.adaptation_functions: Any = None
+        self.built = True
+
+    # ---- Parts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> keras.Model:
+        """The head as it was given."""
+        return self._head.model
+
+    @property
+    def body_variables(self) -> list[keras.Variable]:
+        """Trainable variables that all tasks share: phi."""
+        return self.body.trainable_variables
+
+    @property
+    def head_variables(self) -> list[keras.Variable]:
+        """Trainable variables that adaptation starts from, w, and those that govern it: step sizes, prototype scale."""
+        shared = {id(variable) for variable in self.body_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in shared]
+
+    def _add_prototype_scale(self, head: keras.Model) -> keras.Variable:
+        # Squared distances grow with the width of the features; this start keeps the first logits near 1.
+        width = float(head.input_shape[-1])
+        return self.add_weight(
+            name="prototype_scale",
+            shape=(),
+            initializer=keras.initializers.Constant(width**-0.5),
+        )
+
+    def _add_step_sizes(self) -> list[keras.Variable]:
+        shapes: list[tuple[int, ...]] = []
+        if self.learned_inner_step_size == "scalar":
+            shapes = [()]
+        elif self.learned_inner_step_size == "per_variable":
+            shapes = [self._head.step_size_shapes[position] for position in self._adapted]
+        initial = keras.initializers.Constant(self.inner_step_size)
+        return [
+            self.add_weight(name=f"inner_step_size_{i}", shape=shape, initializer=initial)
+            for i, shape in enumerate(shapes)
+        ]
+
+    # ---- A call: adapt to each task, answer its queries -----------------------------------------------------------
+
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Adapts to each task and returns the logits of its queries; see the class for shapes."""
+        labels = inputs["support_labels"]
+        images = tf.concat([inputs["support_images"], inputs["query_images"]], axis=1)
+        support = _length(inputs["support_images"], axis=1)
+        source = self._source(support, training)
+        features, body_statistics = self._embed(images, source, training)
+        logits, head_statistics = self._adapt_and_answer(
+            features, labels, support, source, training
+        )
+        if training:
+            update_moving_statistics(self.body, body_statistics)
+            update_moving_statistics(self._head.learned_model, head_statistics)
+        return logits
+
+    def _source(self, support: int | tf.Tensor, training: bool) -> Source:
+        """Where batch normalisation takes its statistics from, for a task's support and query together."""
+        if self.normalization == "support":
+            return Batch(rows=support)
+        return Moving() if self.normalization == "running" and not training else Batch()
+
+    def _embed(
+        self, images: tf.Tensor, source: Source, training: bool
+    ) -> tuple[tf.Tensor, Statistics]:
+        """Features [B, n, ...] of images [B, n, ...], and the statistics used, each [B, channels].
+
+        The body runs once per task where its batch normalisation needs the task's own statistics, and otherwise once.
+        """
+
+        def embed_task(task: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, Statistics]:
+            rows, index = task
+            return self._features(rows, source, self._dropout_seed(training, index))
+
+        count, rows = _length(images, 0), _length(images, 1)
+        if batch_normalizations(self.body) and not isinstance(source, Moving):
+            return over_tasks(embed_task, (images, tf.range(count)), mode="unrolled")
+        flat = tf.reshape(images, [count * rows, *images.shape[2:]])
+        features, _ = embed_task((flat, tf.constant(0)))
+        return tf.reshape(features, [count, rows, *features.shape[1:]]), {}
+
+    def _features(
+        self, images: tf.Tensor, source: Source, dropout_seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, Statistics]:
+        """Features [rows, ...] of images [rows, ...], in the precision of the head."""
+        images = tf.cast(images, self.body.variable_dtype)
+        features, statistics = pure_call(
+            self.body, None, images, statistics=source, dropout_seed=dropout_seed
+        )
+        return tf.cast(features, self.head.variable_dtype), statistics
+
+    def _adapt_and_answer(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        support: int | tf.Tensor,
+        source: Source,
+        training: bool,
+    ) -> tuple[tf.Tensor, Statistics]:
+        """Logits [B, n_q, ways] of the queries among features [B, n, ...], whose first `support` rows have labels."""
+        ways = self._ways(labels)
+        answers_together = bool(batch_normalizations(self._head.learned_model or self.head))
+
+        def adapt_task(task: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, Statistics]:
+            rows, classes, index = task
+            seed = self._dropout_seed(training, index)
+            tensors = self._adapt(rows[:support], classes, ways, _inner(source), seed)
+            if answers_together:
+                logits, statistics = self._head(tensors, rows, source, seed)
+                return logits[support:], statistics
+            return self._head(tensors, rows[support:], source, seed)
+
+        draws = training and _draws_at_random(self.head)
+        mode = "vectorized" if self._vectorizes and not draws else "loop"
+        return over_tasks(adapt_task, (features, labels, tf.range(_length(labels, 0))), mode=mode)
+
+    def _adapt(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        ways: int | tf.Tensor,
+        source: Source,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
+        """The inner loop on one task: support features [n_s, ...] and labels [n_s] -> adapted tensors w_N."""
+        start = self._head.start(features, labels, ways, source)
+
+        def whole(adapted: list[tf.Tensor]) -> list[tf.Tensor]:
+            tensors = list(start)
+            for position, tensor in zip(self._adapted, adapted, strict=True):
+                tensors[position] = tensor
+            return tensors
+
+        def support_loss(adapted: list[tf.Tensor], step: int) -> tf.Tensor:
+            seed = None if dropout_seed is None else _fold(dropout_seed, step + 1)
+            outputs, _ = self._head(whole(adapted), features, source, seed)
+            loss = LOSSES[self.inner_loss](outputs, labels)
+            return loss + self.inner_l2 * half_squared_norm(adapted) if self.inner_l2 else loss
+
+        return whole(
+            gradient_descent(
+                support_loss,
+                [start[position] for position in self._adapted],
+                steps=self.inner_steps,
+                step_sizes=self._step_sizes(),
+                first_order=self.first_order,
+            )
+        )
+
+    def _step_sizes(self) -> list:
+        if self.learned_inner_step_size == "per_variable":
+            return list(self.inner_step_sizes)
+        one = self.inner_step_sizes[0] if self.inner_step_sizes else self.inner_step_size
+        return [one] * len(self._adapted)
+
+    def _ways(self, labels: tf.Tensor) -> int | tf.Tensor:
+        if self.head_initialization == "free":
+            return int(self.head.output_shape[-1])
+        return self.ways if self.ways is not None else tf.reduce_max(labels) + 1
+
+    def _dropout_seed(self, training: bool, task: tf.Tensor) -> tf.Tensor | None:
+        """A seed from (seed, step, task) in training; None, which turns dropout off, elsewhere."""
+        if not training:
+            return None
+        step = tf.cast(self.optimizer.iterations, tf.int32) if self.optimizer else 0
+        return _fold(tf.stack([tf.constant(self.seed), step]), task)
+
+    # ---- One task at a time: adapt, then predict on whatever images come ------------------------------------------
+
+    def adapt(self, support_images: Any, support_labels: Any) -> AdaptedClassifier:
+        """Learns a new task from a few examples.
+
+        Batch normalisation uses the statistics of the support ("running": its moving statistics), so that the answer
+        for an image never depends on the images it is asked with, whatever the normalisation of the training.
+
+        Args:
+            support_images: [examples, height, width, channels], pixels 0..255.
+            support_labels: one label per image; any values that sort, such as integers or names.
+
+        Returns:
+            An `AdaptedClassifier`.
+
+        Raises:
+            ValueError: when images and labels do not match, or the head cannot take that many classes.
+
+        Example:
+            >>> classifier = learner.adapt(my_images, ["cat", "cat", "dog", "dog"])
+            >>> classifier.predict(new_images)
+        """
+        return adapt_classifier(self, support_images, support_labels)
+
+    def task_state(self, images: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor) -> TaskState:
+        """Adapts to one task, given as tensors.
+
+        Args:
+            images: support images, [n_s, ...].
+            labels: support labels, int [n_s] in 0..ways-1 (regression: targets [n_s, dimensions]).
+            ways: number of classes.
+
+        Returns:
+            The adapted tensors, and the statistics that predictions are to use.
+        """
+        source: Source = Moving() if self.normalization == "running" else Batch()
+        features, body_statistics = self._features(images, source)
+        tensors = self._adapt(features, labels, ways, _inner(source))
+        _, head_statistics = self._head(tensors, features, source)
+        return TaskState(tensors, body_statistics, head_statistics)
+
+    def answer(self, images: tf.Tensor, state: TaskState) -> tf.Tensor:
+        """Logits [rows, ways] of images [rows, ...] under an adapted state."""
+        is_running = self.normalization == "running"
+        features, _ = self._features(
+            images, Moving() if is_running else Given(state.body_statistics)
+        )
+        logits, _ = self._head(
+            state.tensors, features, Moving() if is_running else Given(state.head_statistics)
+        )
+        return logits
+
+    # ---- Keras: what fit and evaluate accept, configuration -------------------------------------------------------
+
+    def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any):
+        """As `keras.Model.fit`; `x` and `validation_data` may be `Tasks` or a `tf.data.Dataset` of meta-batches."""
+        options = {"shuffle": False, "validation_data": _as_dataset(validation_data)} | kwargs
+        return super().fit(_as_dataset(x), *args, **options)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any):
+        """As `keras.Model.evaluate`; `x` may be `Tasks`, with `steps` given."""
+        return super().evaluate(_as_dataset(x), *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any):
+        """As `keras.Model.predict`; `x` may be `Tasks`, with `steps` given."""
+        return super().predict(_as_dataset(x), *args, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the variables of optimizer, loss and metrics, without Keras' dry run of the network.
+
+        That run fails on the batches of several workers; and variables made during the first step, instead of here,
+        would cost a second trace of it.
+        """
+        classes = self.inner_loss == "cross_entropy"
+        ways = self.head.output_shape[-1] if self.head_initialization == "free" else self.ways
+        labels = keras.KerasTensor((None, None) if classes else (None, None, ways))
+        outputs = keras.KerasTensor((None, None, ways))
+        with self.distribute_strategy.scope():
+            for part in (self._compile_loss, self._compile_metrics):
+                if part is not None and not part.built:
+                    part.build(labels, outputs)
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+
+    def replace(self, **changes: Any) -> "MetaLearner":
+        """Returns a learner with other settings on the same body and head.
+
+        Learned inner step sizes and the prototype scale are copied where both learners have them.
+
+        Example:
+            >>> learner.replace(ways=20, normalization="support").evaluate(tasks, steps=100)
+        """
+        other = MetaLearner(self.body, self.head, **(self.settings() | changes))
+        pairs = list(zip(other.inner_step_sizes, self.inner_step_sizes, strict=False))
+        if other.prototype_scale is not None and self.prototype_scale is not None:
+            pairs.append((other.prototype_scale, self.prototype_scale))
+        for new, old in pairs:
+            if new.shape == old.shape:
+                new.assign(old)
+        return other
+
+    def settings(self) -> dict[str, Any]:
+        """Returns all options of the constructor but body and head."""
+        names = (
+            "inner_steps inner_step_size learned_inner_step_size inner_l2 first_order differentiation normalization "
+            "head_initialization frozen_in_adaptation inner_loss ways seed"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, body and head serialised."""
+        parts = {
+            "body": keras.saving.serialize_keras_object(self.body),
+            "head": keras.saving.serialize_keras_object(self.head),
+        }
+        return parts | self.settings() | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MetaLearner":
+        """Returns the learner that `get_config` describes."""
+        parts = {
+            part: keras.saving.deserialize_keras_object(config[part], custom_objects)
+            for part in ("body", "head")
+        }
+        return cls(**(config | parts))
+
+    def describe(self) -> dict[str, str]:
+        """Returns in words what is adapted and in which geometry, for protocols and cards."""
+        names = [self._head.adapted_names[position] for position in self._adapted]
+        is_convex = self.inner_l2 > 0 and len(kernel_layers(self.head)) == 1
+        geometry = "strongly convex" if is_convex else "nonconvex"
+        if len(kernel_layers(self.head)) == 1 and not is_convex:
+            geometry = "convex, not strongly (inner_l2 = 0)"
+        return {
+            "adapted": ", ".join(names),
+            "body": f"{self.body.name}, {_count(self.body_variables):,} parameters",
+            "head": f"{self.head_initialization}, {_count(self.head_variables):,} parameters",
+            "geometry": geometry,
+            "normalization": self.normalization,
+            "inner_steps": str(self.inner_steps),
+            "inner_step_size": f"{self.inner_step_size:g}"
+            + ("" if self.learned_inner_step_size == "none" else ", learned")
+            + {"none": "", "scalar": " as one scalar", "per_variable": " per entry"}[
+                self.learned_inner_step_size
+            ],
+            "meta_gradient": "first order" if self.first_order else "exact",
+        }
+
+
+def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise ValueError(f"{option} must be one of {', '.join(accepted)}. Received: {value!r}.")
+
+
+def _at_least_zero(option: str, value: float) -> None:
+    if value < 0:
+        raise ValueError(f"{option} must be 0 or more. Received: {value}.")
+
+
+def _adapted_positions(head: Head, frozen: str) -> list[int]:
+    """Positions, among the tensors of the head, of those that the inner loop moves."""
+    last = head.last_layer_tensors if frozen == "head" else 0
+    positions = list(range(len(head.adapted_names) - last))
+    if not positions:
+        raise ValueError(
+            "frozen_in_adaptation='head' leaves nothing to adapt. Raise adapted_layers to 2 or more."
+        )
+    return positions
+
+
+def _has_convolutions(model: keras.Model) -> bool:
+    """Whether the head has filters of its own per task, which no vectorised kernel takes."""
+    return any("Conv" in type(layer).__name__ for layer in kernel_layers(model))
+
+
+def _draws_at_random(model: keras.Model) -> bool:
+    """Whether some layer draws random numbers: drawing from one seed per task cannot be vectorised."""
+    return any("seed_generator" in v.path for v in model.non_trainable_variables)
+
+
+def _inner(source: Source) -> Source:
+    """The source for a pass over the support alone, which the inner loop differentiates."""
+    return source if isinstance(source, Moving) else Batch(fused=False)
+
+
+def _length(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
+    static = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if static is None else static
+
+
+def _fold(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, data)
+
+
+def _as_dataset(x: Any) -> Any:
+    """`Tasks` know how to become a dataset; whatever else Keras accepts is left as it is."""
+    return x.as_dataset() if hasattr(x, "as_dataset") else x
+
+
+def _count(variables: list[keras.Variable]) -> int:
+    return sum(int(tf.size(variable)) for variable in variables)

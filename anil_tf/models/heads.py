@@ -1,0 +1,227 @@
+"""Heads: where a task's adaptation starts, and how the adapted head is applied.
+
+* `FreeHead`: one learned row per class, as in the published results and in the convergence study.
+* `SymmetricHead`, `zero`: all rows start at zero.
+* `SymmetricHead`, `prototype`: row c starts at a learned scale s times the class mean m_c, and its bias at
+  -s/2 |m_c|^2, which together give logits -s/2 |h - m_c|^2 up to a term common to all classes (Snell et al. 2017;
+  Triantafillou et al. 2020). The class means are part of the meta-gradient.
+
+The symmetric heads ignore the order of classes and take any number of ways. With `zero`, layers below the last get no
+gradient at the first inner step, because it reaches them through a weight that is still zero.
+"""
+
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+from anil_tf.models import normalization
+from anil_tf.models.pure_call import pure_call
+from anil_tf.models.split import kernel_layers, split
+
+INITIALIZATIONS = ("free", "zero", "prototype")
+
+# Called with features [rows, ...] and the source of statistics; see `pure_call`.
+Result = tuple[tf.Tensor, normalization.Statistics]
+
+
+class Head(Protocol):
+    """What the inner loop needs of a head."""
+
+    model: keras.Model
+    learned_model: keras.Model | None
+
+    @property
+    def adapted_names(self) -> list[str]:
+        """Names of the adapted tensors, in order."""
+
+    @property
+    def last_layer_tensors(self) -> int:
+        """How many of them, at the end, belong to the last layer."""
+
+    @property
+    def step_size_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of one learned step size per entry of each adapted tensor, classes being treated alike."""
+
+    def start(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        ways: int | tf.Tensor,
+        statistics: normalization.Source,
+    ) -> list[tf.Tensor]:
+        """Returns the adapted tensors before the first inner step."""
+
+    def __call__(
+        self,
+        tensors: list[tf.Tensor],
+        features: tf.Tensor,
+        statistics: normalization.Source,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> Result:
+        """Returns logits [rows, ways] and the statistics of batch normalisation used."""
+
+
+class FreeHead:
+    """A Keras model whose trainable variables are learned, one row per class."""
+
+    def __init__(self, model: keras.Model):
+        """Takes the head as `split` returns it: features [rows, ...] -> logits [rows, ways]."""
+        self.model = model
+        self.learned_model = model
+
+    @property
+    def adapted_names(self) -> list[str]:
+        """See `Head`."""
+        return [variable.path for variable in self.model.trainable_variables]
+
+    @property
+    def last_layer_tensors(self) -> int:
+        """See `Head`."""
+        return len(kernel_layers(self.model)[-1].trainable_variables)
+
+    @property
+    def step_size_shapes(self) -> list[tuple[int, ...]]:
+        """See `Head`."""
+        return [tuple(variable.shape) for variable in self.model.trainable_variables]
+
+    def start(self, features, labels, ways, statistics) -> list[tf.Tensor]:
+        """See `Head`; the task's examples play no part."""
+        return [tf.convert_to_tensor(variable) for variable in self.model.trainable_variables]
+
+    def __call__(self, tensors, features, statistics, dropout_seed=None) -> Result:
+        """See `Head`."""
+        return pure_call(
+            self.model, tensors, features, statistics=statistics, dropout_seed=dropout_seed
+        )
+
+
+class SymmetricHead:
+    """A head whose last, linear layer starts from the task itself; layers below it are learned."""
+
+    def __init__(self, model: keras.Model, prototype_scale: keras.Variable | None):
+        """Takes the head apart.
+
+        Args:
+            model: the head as `split` returns it; it ends in a Dense layer, whose own weights go unused.
+            prototype_scale: the learned scale s, a scalar; None for `zero`.
+
+        Raises:
+            ValueError: when the model does not end in a linear Dense layer.
+        """
+        self.model = model
+        self.prototype_scale = prototype_scale
+        self.learned_model, self.width = _take_apart(model)
+
+    @property
+    def _trunk_variables(self) -> list[keras.Variable]:
+        return self.learned_model.trainable_variables if self.learned_model else []
+
+    @property
+    def adapted_names(self) -> list[str]:
+        """See `Head`."""
+        last = [f"{self.model.layers[-1].name}/{name}" for name in ("kernel", "bias")]
+        return [variable.path for variable in self._trunk_variables] + last
+
+    @property
+    def last_layer_tensors(self) -> int:
+        """See `Head`."""
+        return 2
+
+    @property
+    def step_size_shapes(self) -> list[tuple[int, ...]]:
+        """See `Head`."""
+        trunk = [tuple(variable.shape) for variable in self._trunk_variables]
+        return [*trunk, (self.width, 1), (1,)]
+
+    def start(self, features, labels, ways, statistics) -> list[tf.Tensor]:
+        """See `Head`."""
+        trunk = [tf.convert_to_tensor(variable) for variable in self._trunk_variables]
+        if self.prototype_scale is None:
+            dtype = features.dtype
+            return [*trunk, tf.zeros([self.width, ways], dtype), tf.zeros([ways], dtype)]
+        hidden, _ = self._below(trunk, features, statistics, None)
+        kernel, bias = prototype_start(hidden, labels, ways, self.prototype_scale)
+        return [*trunk, kernel, bias]
+
+    def __call__(self, tensors, features, statistics, dropout_seed=None) -> Result:
+        """See `Head`."""
+        *trunk, kernel, bias = tensors
+        hidden, used = self._below(trunk, features, statistics, dropout_seed)
+        return tf.matmul(hidden, kernel) + bias, used
+
+    def _below(self, tensors, features, statistics, dropout_seed) -> Result:
+        if self.learned_model is None:
+            return features, {}
+        hidden, used = pure_call(
+            self.learned_model, tensors, features, statistics=statistics, dropout_seed=dropout_seed
+        )
+        return tf.cast(hidden, features.dtype), used
+
+
+def prototype_start(
+    hidden: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor, scale: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the linear layer that classifies by distance to the class means.
+
+    With m_c the mean of class c, -s/2 |h - m_c|^2 = s <h, m_c> - s/2 |m_c|^2 - s/2 |h|^2, and softmax cancels the last
+    term, which all classes share.
+
+    Args:
+        hidden: inputs of the last layer, [rows, width].
+        labels: classes, int [rows], in 0..ways-1.
+        ways: number of classes.
+        scale: s, a scalar.
+
+    Returns:
+        kernel [width, ways] and bias [ways].
+    """
+    members = tf.one_hot(labels, ways, dtype=hidden.dtype)
+    counts = tf.reduce_sum(members, axis=0)
+    means = tf.math.divide_no_nan(tf.matmul(hidden, members, transpose_a=True), counts)
+    scale = tf.cast(scale, hidden.dtype)
+    return scale * means, -0.5 * scale * tf.reduce_sum(tf.square(means), axis=0)
+
+
+def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:
+    """Returns the layers below the last one (None if there are none) and the width of its input."""
+    trunk, last = split(model, 1)
+    dense = [layer for layer in last.layers if not isinstance(layer, keras.layers.InputLayer)]
+    linear = keras.activations.linear
+    if (
+        len(dense) != 1
+        or not isinstance(dense[0], keras.layers.Dense)
+        or dense[0].activation is not linear
+    ):
+        raise ValueError(
+            "A zero or prototype head ends in a Dense layer without activation. Received a head that ends in: "
+            f"{', '.join(type(layer).__name__ for layer in dense)}. Use head_initialization='free'."
+        )
+    is_empty = not trunk.trainable_variables and len(trunk.layers) <= 2
+    return (None if is_empty else trunk), int(last.input_shape[-1])
+
+
+def make_head(
+    model: keras.Model,
+    initialization: str,
+    prototype_scale: keras.Variable | None = None,
+) -> Head:
+    """Returns the head of the given initialization.
+
+    Args:
+        model: the head as `split` returns it.
+        initialization: "free", "zero" or "prototype".
+        prototype_scale: the learned scale; for "prototype" only.
+
+    Raises:
+        ValueError: for an unknown initialization.
+    """
+    if initialization == "free":
+        return FreeHead(model)
+    if initialization == "zero":
+        return SymmetricHead(model, None)
+    if initialization == "prototype":
+        return SymmetricHead(model, prototype_scale)
+    raise ValueError(
+        f"head_initialization must be one of {', '.join(INITIALIZATIONS)}. Received: {initialization!r}."
+    )

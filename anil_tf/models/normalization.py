@@ -1,0 +1,167 @@
+"""Where batch normalisation takes its statistics from while a task passes through a network.
+
+A task is a batch: its support images, then its query images. Inside `task_statistics`, every batch-normalisation layer
+of a Keras model takes mean and variance from one of
+
+* `Batch()`: all images of the task (`episode`: the predictions of a query depend on its neighbours);
+* `Batch(rows=n)`: the first n images, the support (`support`: a query's prediction is its own affair);
+* `Given(statistics)`: statistics recorded earlier, for queries that arrive after adaptation;
+* `Moving()`: the layer's moving statistics (`running`).
+
+Keras' `training` flag then governs dropout alone. A frozen layer (`trainable=False`) keeps its moving statistics, as
+everywhere in Keras. Any Keras model will do: the layers are lent another `call` for the time of one trace, and are
+never altered.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+# One (mean, variance) pair, each [channels] float32, under the layer's index in `batch_normalizations`.
+Statistics = dict[str, tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Statistics of the first `rows` rows of the batch; of all of them when `rows` is None.
+
+    `fused=False` keeps to operations that can be differentiated twice, as the inner loop needs: the gradient kernel of
+    the fused one reports a wrong shape, on which a graph loop over tasks fails.
+    """
+
+    rows: int | tf.Tensor | None = None
+    fused: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Statistics recorded by an earlier pass over the same model."""
+
+    statistics: Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Moving:
+    """The layers' own moving statistics."""
+
+
+Source = Batch | Given | Moving
+
+
+def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns the batch-normalisation layers of `model` that are not frozen, in a fixed order."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+@contextlib.contextmanager
+def task_statistics(model: keras.Model, source: Source) -> Iterator[Statistics]:
+    """Makes the batch normalisation of `model` take its statistics from `source`.
+
+    Args:
+        model: any Keras model.
+        source: where mean and variance come from.
+
+    Yields:
+        The statistics used, filled in while the model is called; empty for `Moving`.
+
+    Example:
+        >>> with task_statistics(body, Batch(rows=5)) as statistics:
+        ...     features = body(images, training=False)
+    """
+    recorded: Statistics = {}
+    lent: list[keras.layers.BatchNormalization] = []
+    if not isinstance(source, Moving):
+        lent = batch_normalizations(model)
+        for index, layer in enumerate(lent):
+            layer.call = functools.partial(_normalize, layer, str(index), source, recorded)
+    try:
+        yield recorded
+    finally:
+        for layer in lent:
+            del layer.call
+
+
+def _normalize(
+    layer: keras.layers.BatchNormalization,
+    key: str,
+    source: Batch | Given,
+    recorded: Statistics,
+    inputs: tf.Tensor,
+    training: bool | None = None,
+    mask: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Stands in for `BatchNormalization.call`; the moments are taken in float32 at least, as there."""
+    dtype = keras.backend.result_type(inputs.dtype, "float32")
+    scale = None if layer.gamma is None else tf.cast(layer.gamma, dtype)
+    offset = None if layer.beta is None else tf.cast(layer.beta, dtype)
+    if isinstance(source, Batch) and _is_fusable(layer, inputs, source):
+        outputs, mean, variance = _fused(layer, inputs, scale, offset)
+        recorded[key] = (mean, variance)
+        return outputs
+    inputs = tf.cast(inputs, dtype)
+    if isinstance(source, Given):
+        mean, variance = source.statistics[key]
+    else:
+        rows = inputs if source.rows is None else inputs[: source.rows]
+        mean, variance = keras.ops.moments(rows, axes=layer._reduction_axes)
+    recorded[key] = (mean, variance)
+    outputs = keras.ops.batch_normalization(
+        inputs, mean, variance, layer.axis, offset=offset, scale=scale, epsilon=layer.epsilon
+    )
+    return tf.cast(outputs, layer.compute_dtype)
+
+
+def _is_fusable(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, source: Batch) -> bool:
+    """Whether TensorFlow's fused kernel (images, channels last, whole batch, at most 32 bits) applies."""
+    return (
+        source.rows is None
+        and source.fused
+        and inputs.shape.rank == 4
+        and layer.axis in (-1, 3)
+        and inputs.dtype in (tf.float32, tf.bfloat16)
+    )
+
+
+def _fused(
+    layer: keras.layers.BatchNormalization,
+    inputs: tf.Tensor,
+    scale: tf.Tensor | None,
+    offset: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One kernel for moments and normalisation: it reads bfloat16 images and computes in float32."""
+    channels = inputs.shape[-1]
+    result = tf.raw_ops.FusedBatchNormV2(
+        x=inputs,
+        scale=tf.ones([channels]) if scale is None else scale,
+        offset=tf.zeros([channels]) if offset is None else offset,
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=layer.epsilon,
+        is_training=True,
+    )
+    # The kernel reports the unbiased variance, n/(n-1) times the one it normalises by.
+    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+    return result.y, result.batch_mean, result.batch_variance * (count - 1.0) / count
+
+
+def update_moving_statistics(model: keras.Model | None, statistics: Statistics) -> None:
+    """Moves the moving statistics of `model` once, towards the mean over tasks.
+
+    Args:
+        model: the Keras model that the statistics were recorded on; None where there were none to record.
+        statistics: as recorded, with a leading axis of tasks: means and variances [tasks, channels].
+    """
+    layers = batch_normalizations(model) if model and statistics else []
+    for key, (mean, variance) in statistics.items():
+        layer = layers[int(key)]
+        for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            target = tf.cast(tf.reduce_mean(tf.stop_gradient(value), axis=0), moving.dtype)
+            moving.assign(moving * layer.momentum + target * (1.0 - layer.momentum))

@@ -1,0 +1,105 @@
+"""Where batch normalisation takes its statistics from."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from anil_tf.models.normalization import (
+    Batch,
+    Given,
+    Moving,
+    task_statistics,
+    update_moving_statistics,
+)
+
+
+def model_of(shape, dtype="float32"):
+    inputs = keras.Input(shape, dtype=dtype)
+    norm = keras.layers.BatchNormalization(dtype=dtype)
+    model = keras.Model(inputs, norm(inputs))
+    norm.gamma.assign([0.5, 2.0])
+    norm.beta.assign([1.0, -1.0])
+    return model
+
+
+def by_hand(x, rows):
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = rows.mean(axes), rows.var(axes)
+    return (x - mean) / np.sqrt(variance + 1e-3) * [0.5, 2.0] + [1.0, -1.0], mean, variance
+
+
+@pytest.mark.parametrize("shape", [(2,), (4, 4, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [None, 3])
+@pytest.mark.parametrize("fused", [True, False])
+def test_batch_statistics_equal_numpy(shape, dtype, rows, fused):
+    x = np.random.default_rng(0).normal(2.0, 3.0, size=[8, *shape]).astype(dtype)
+    model = model_of(shape, dtype)
+    with task_statistics(model, Batch(rows=rows, fused=fused)) as used:
+        outputs = model(x, training=False)
+    expected, mean, variance = by_hand(x, x[:rows])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(used["0"][0], mean, rtol=1e-5)
+    np.testing.assert_allclose(used["0"][1], variance, rtol=1e-5)
+
+
+def test_given_statistics_repeat_the_recorded_pass():
+    x = np.random.default_rng(0).normal(size=[8, 4, 4, 2]).astype("float32")
+    model = model_of((4, 4, 2))
+    with task_statistics(model, Batch()) as used:
+        first = model(x, training=False)
+    with task_statistics(model, Given(used)):
+        second = model(x[5:6], training=False)
+    np.testing.assert_allclose(second, first[5:6], atol=1e-5)
+
+
+def test_nothing_is_changed_and_the_layer_is_given_back():
+    x = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
+    model = model_of((2,))
+    before, plain = model.get_weights(), model(x, training=False)
+    with task_statistics(model, Batch()):
+        model(x, training=True)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(model(x, training=False), plain)
+    with task_statistics(model, Moving()):
+        np.testing.assert_array_equal(model(x, training=False), plain)
+
+
+def test_a_frozen_layer_keeps_its_moving_statistics():
+    x = np.random.default_rng(0).normal(size=[8, 2]).astype("float32")
+    model = model_of((2,))
+    model.trainable = False
+    plain = model(x, training=False)
+    with task_statistics(model, Batch()) as used:
+        np.testing.assert_array_equal(model(x, training=False), plain)
+    assert used == {}
+
+
+def test_moving_statistics_move_once_by_the_mean_over_tasks():
+    model = model_of((2,))
+    mean, variance = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[4.0, 4.0], [8.0, 8.0]])
+    update_moving_statistics(model, {"0": (mean, variance)})
+    layer = model.layers[-1]
+    np.testing.assert_allclose(layer.moving_mean, [0.02, 0.03], rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, [1.05, 1.05], rtol=1e-5)
+
+
+def test_gradients_flow_through_the_support_statistics():
+    x = tf.constant(np.random.default_rng(0).normal(size=[6, 2]))
+    model = model_of((2,), "float64")
+
+    def value(rows):
+        with task_statistics(model, Batch(rows=4)):
+            return tf.reduce_sum(model(rows, training=False)[4:] ** 3)
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = value(x)
+    gradient = tape.gradient(y, x).numpy()
+    for row, column in [(0, 0), (3, 1), (5, 0)]:
+        step = np.zeros([6, 2])
+        step[row, column] = 1e-5
+        slope = (value(x + step) - value(x - step)) / 2e-5
+        assert gradient[row, column] == pytest.approx(float(slope), rel=1e-6)

@@ -1,0 +1,126 @@
+"""Cutting models of every make."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from anil_tf.models import conv4, resnet12, split
+from anil_tf.models.split import kernel_layers
+
+
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(6, activation="relu"),
+            layers.Dense(5),
+        ]
+    )
+
+
+def nested():
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten()])
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.Sequential([layers.Dense(6), layers.LayerNormalization()])(backbone(inputs))
+    return keras.Model(inputs, layers.Dense(5)(hidden))
+
+
+def residual():
+    inputs = keras.Input((8,))
+    hidden = layers.Dense(6)(inputs)
+    for _ in range(2):
+        branch = layers.Dense(6)(layers.Dense(6, activation="tanh")(hidden))
+        hidden = layers.Add()([branch, hidden])
+    return keras.Model(inputs, layers.Dense(5)(hidden))
+
+
+def operations():
+    inputs = keras.Input((8,))
+    hidden = keras.ops.tanh(layers.Dense(6)(inputs)) * 2.0
+    return keras.Model(inputs, layers.Dense(5)(hidden))
+
+
+@pytest.mark.parametrize("build", [sequential, nested, residual, operations])
+@pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
+def test_head_of_body_is_the_model(build, adapted_layers):
+    model = build()
+    body, head = split(model, adapted_layers)
+    inputs = np.random.default_rng(0).normal(size=[3, *model.input_shape[1:]]).astype("float32")
+    np.testing.assert_allclose(head(body(inputs)), model(inputs), rtol=1e-5, atol=1e-6)
+    variables = [id(v) for v in body.trainable_variables + head.trainable_variables]
+    assert sorted(variables) == sorted(id(v) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("build", "adapted_layers", "expected"),
+    [(sequential, 1, 1), (sequential, 2, 2), (sequential, 3, 3), (nested, 2, 2), (residual, 1, 1)],
+)
+def test_counts_layers_by_kernel(build, adapted_layers, expected):
+    _, head = split(build(), adapted_layers)
+    assert len(kernel_layers(head)) == expected
+
+
+@pytest.mark.parametrize("adapted_layers", [2, 3])
+def test_a_residual_block_moves_whole_and_this_is_said(adapted_layers, caplog):
+    with caplog.at_level("INFO", logger="absl"):
+        _, head = split(residual(), adapted_layers)
+    assert len(kernel_layers(head)) == 3
+    assert ("moves whole: 3 layers" in caplog.text) == (adapted_layers == 2)
+
+
+def test_normalisation_and_pooling_go_with_the_kernel_before_them():
+    body, head = split(conv4(input_shape=(32, 32, 3), classes=5, filters=4), 2)
+    names = [type(layer).__name__ for layer in head.layers]
+    assert names[1:] == ["Conv2D", "BatchNormalization", "MaxPooling2D", "ReLU", "Flatten", "Dense"]
+    assert type(body.layers[-1]).__name__ == "ReLU"
+
+
+@pytest.mark.parametrize("form", ["argument", "layer", "activation"])
+def test_a_final_softmax_is_removed(form, caplog):
+    last = {
+        "argument": [layers.Dense(5, activation="softmax")],
+        "layer": [layers.Dense(5), layers.Softmax()],
+        "activation": [layers.Dense(5), layers.Activation("softmax")],
+    }[form]
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(6), *last])
+    with caplog.at_level("INFO", logger="absl"):
+        body, head = split(model, 1)
+    inputs = np.random.default_rng(0).normal(size=[3, 4]).astype("float32")
+    logits = head(body(inputs))
+    assert "softmax" in caplog.text
+    np.testing.assert_allclose(keras.ops.softmax(logits), model(inputs), rtol=1e-5)
+    assert np.abs(np.sum(logits, axis=1) - 1).min() > 1e-3
+
+
+def test_resnet12_cuts_at_blocks():
+    model = resnet12(input_shape=(32, 32, 3), classes=5, filters=(2, 3, 4, 5))
+    _, head = split(model, 2)
+    assert len(kernel_layers(head)) == 5
+
+
+def test_a_subclassed_model_is_refused_with_advice():
+    class Subclassed(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match=r"subclassed.*MetaLearner\(body, head\)"):
+        split(Subclassed(), 1)
+
+
+@pytest.mark.parametrize("adapted_layers", [0, 4, -1])
+def test_a_number_of_layers_the_model_lacks_is_refused(adapted_layers):
+    with pytest.raises(ValueError, match=f"must be 1 to 3.*Received: {adapted_layers}"):
+        split(sequential(), adapted_layers)
+
+
+def test_an_unbuilt_or_forked_model_is_refused():
+    with pytest.raises(ValueError, match="not built"):
+        split(keras.Sequential([layers.Dense(3)]), 1)
+    inputs = keras.Input((4,))
+    fork = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
+    with pytest.raises(ValueError, match="2 outputs"):
+        split(fork, 1)

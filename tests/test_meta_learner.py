@@ -1,0 +1,439 @@
+"""MetaLearner: exact meta-gradients, one computation however it is run, and Keras' services."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import anil_tf
+from anil_tf.models import conv4, mlp, split
+
+WAYS, SHOTS, QUERIES, TASKS = 3, 2, 2, 3
+
+
+@pytest.fixture
+def float64():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def meta_batch(shape, tasks=TASKS, ways=WAYS, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = lambda count: np.tile(np.repeat(np.arange(ways), count), (tasks, 1)).astype("int32")  # noqa: E731
+    centres = rng.normal(size=[tasks, ways, *shape])
+    images = lambda classes: np.stack(  # noqa: E731
+        [centres[t][classes[t]] + rng.normal(size=[classes.shape[1], *shape]) for t in range(tasks)]
+    )
+    support_labels, query_labels = labels(SHOTS), labels(QUERIES)
+    return (
+        {
+            "support_images": images(support_labels),
+            "support_labels": support_labels,
+            "query_images": images(query_labels),
+        },
+        query_labels,
+    )
+
+
+def tensors(batch, dtype):
+    inputs, labels = batch
+    cast = {
+        k: tf.constant(v, dtype if v.dtype.kind == "f" else tf.int32) for k, v in inputs.items()
+    }
+    return cast, tf.constant(labels)
+
+
+def smooth_learner(adapted_layers=1, **options):
+    """A small network that is smooth everywhere, so that finite differences mean something."""
+    keras.utils.set_random_seed(1)
+    model = mlp(input_shape=(4,), classes=WAYS, units=(5, 6), activation="tanh")
+    body, head = split(model, adapted_layers)
+    options = {
+        "inner_steps": 3,
+        "inner_step_size": 0.3,
+        "dtype": keras.config.dtype_policy(),
+    } | options
+    return anil_tf.MetaLearner(body, head, **options)
+
+
+def conv_learner(adapted_layers=1, **options):
+    keras.utils.set_random_seed(1)
+    model = conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4)
+    body, head = split(model, adapted_layers)
+    return anil_tf.MetaLearner(body, head, **({"inner_steps": 2} | options))
+
+
+def loss_of(learner, inputs, labels, training=False):
+    logits = learner(inputs, training=training)
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
+
+
+def meta_gradient(learner, inputs, labels):
+    with tf.GradientTape() as tape:
+        loss = loss_of(learner, inputs, labels)
+    return tape.gradient(loss, learner.trainable_variables)
+
+
+SETTINGS = [
+    {},
+    {"adapted_layers": 2},
+    {"adapted_layers": "all"},
+    {"head_initialization": "prototype"},
+    {"head_initialization": "prototype", "adapted_layers": 2},
+    {"head_initialization": "zero"},
+    {"inner_l2": 0.5},
+    {"learned_inner_step_size": "scalar"},
+    {"learned_inner_step_size": "per_variable", "head_initialization": "zero"},
+    {"learned_inner_step_size": "per_variable", "adapted_layers": 2},
+    {"frozen_in_adaptation": "head", "adapted_layers": "all"},
+    {"inner_steps": 0},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_meta_gradient_equals_central_differences(settings, float64):
+    learner = smooth_learner(**settings)
+    inputs, labels = tensors(meta_batch((4,)), tf.float64)
+    gradients = tf.function(meta_gradient)(learner, inputs, labels)
+    assert all(gradient is not None for gradient in gradients)
+    loss = tf.function(lambda: loss_of(learner, inputs, labels))
+    rng = np.random.default_rng(0)
+    direction = [rng.normal(size=v.shape) for v in learner.trainable_variables]
+    values = []
+    for sign in (1, -1):
+        for variable, along in zip(learner.trainable_variables, direction, strict=True):
+            variable.assign_add(sign * 1e-5 * along)
+        values.append(float(loss()))
+        for variable, along in zip(learner.trainable_variables, direction, strict=True):
+            variable.assign_add(-sign * 1e-5 * along)
+    slope = (values[0] - values[1]) / 2e-5
+    product = sum(np.sum(g * d) for g, d in zip(gradients, direction, strict=True))
+    assert float(product) == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("inner_l2", [0.0, 0.3])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_meta_gradient_equals_proposition_1(steps, inner_l2, float64):
+    """dL_D/dw = A_0 ... A_{N-1} D and dL_D/dphi = grad - alpha sum J_m A_{m+1} ... A_{N-1} D, dense."""
+    alpha = 0.3
+    learner = smooth_learner(inner_steps=steps, inner_l2=inner_l2)
+    inputs, labels = tensors(meta_batch((4,), tasks=1), tf.float64)
+    gradients = meta_gradient(learner, inputs, labels)
+
+    body, head = learner.body, learner.head
+    phi = [tf.convert_to_tensor(v) for v in body.trainable_variables]
+    w = [tf.convert_to_tensor(v) for v in head.trainable_variables]
+    sizes = [int(tf.size(t)) for t in w]
+    shapes = [t.shape for t in w]
+
+    def join(parts):
+        return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+
+    def loss(flat, phi, images, classes, l2):
+        parts = [tf.reshape(p, s) for p, s in zip(tf.split(flat, sizes), shapes, strict=True)]
+        features, _ = body.stateless_call(phi, body.non_trainable_variables, images)
+        logits, _ = head.stateless_call(parts, head.non_trainable_variables, features)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits)
+        return tf.reduce_mean(entropy) + l2 * 0.5 * tf.reduce_sum(flat**2)
+
+    support = (inputs["support_images"][0], inputs["support_labels"][0], inner_l2)
+    query = (inputs["query_images"][0], labels[0], 0.0)
+    flat, hessians, mixed = join(w), [], []
+    for _ in range(steps):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch([flat, *phi])
+            with tf.GradientTape() as inner:
+                inner.watch(flat)
+                value = loss(flat, phi, *support)
+            gradient = inner.gradient(value, flat)
+        hessians.append(outer.jacobian(gradient, flat))
+        mixed.append([outer.jacobian(gradient, p) for p in phi])
+        flat = flat - alpha * gradient
+    with tf.GradientTape() as tape:
+        tape.watch([flat, *phi])
+        value = loss(flat, phi, *query)
+    direct, *of_phi = tape.gradient(value, [flat, *phi])
+    for m in reversed(range(steps)):
+        of_phi = [
+            g - alpha * tf.tensordot(direct, j, axes=1)
+            for g, j in zip(of_phi, mixed[m], strict=True)
+        ]
+        direct = direct - alpha * tf.linalg.matvec(hessians[m], direct)
+
+    expected = [
+        *of_phi,
+        *(tf.reshape(p, s) for p, s in zip(tf.split(direct, sizes), shapes, strict=True)),
+    ]
+    by_id = {id(v): g for v, g in zip(learner.trainable_variables, gradients, strict=True)}
+    variables = body.trainable_variables + head.trainable_variables
+    for variable, gradient in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(by_id[id(variable)], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_first_order_differs_and_needs_no_hessian(float64):
+    inputs, labels = tensors(meta_batch((4,)), tf.float64)
+    learner = smooth_learner(first_order=True)
+    exact = meta_gradient(learner.replace(first_order=False), inputs, labels)
+    first = meta_gradient(learner, inputs, labels)
+    assert (
+        max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(exact, first, strict=True)) > 1e-3
+    )
+
+
+def test_a_zero_last_layer_hides_the_layers_below_it_at_the_first_step(float64):
+    inputs, labels = tensors(meta_batch((4,)), tf.float64)
+    images, classes = inputs["support_images"][0], inputs["support_labels"][0]
+    for steps, moved in [(1, False), (2, True)]:
+        learner = smooth_learner(adapted_layers=2, head_initialization="zero", inner_steps=steps)
+        state = learner.task_state(images, classes, WAYS)
+        change = np.abs(state.tensors[0] - learner.learned_head.trainable_variables[0]).max()
+        assert (change > 0) == moved
+
+
+@pytest.mark.parametrize("normalization", ["episode", "support", "running"])
+@pytest.mark.parametrize("adapted_layers", [1, 2])
+def test_a_meta_batch_equals_its_tasks_one_by_one(normalization, adapted_layers):
+    learner = conv_learner(adapted_layers, normalization=normalization)
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    together = learner(inputs)
+    for task in range(TASKS):
+        alone = learner({name: value[task : task + 1] for name, value in inputs.items()})
+        np.testing.assert_allclose(together[task], alone[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("head_initialization", ["free", "zero", "prototype"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_compiled_equals_eager(head_initialization, jit_compile):
+    learner = conv_learner(head_initialization=head_initialization, ways=WAYS)
+    inputs, labels = tensors(meta_batch((16, 16, 1)), tf.float32)
+    eager = meta_gradient(learner, inputs, labels)
+    compiled = tf.function(meta_gradient, jit_compile=jit_compile)(learner, inputs, labels)
+    for one, other in zip(eager, compiled, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("normalization", ["support", "running"])
+@pytest.mark.parametrize("adapted_layers", [1, 2])
+def test_a_query_is_answered_whatever_its_neighbours(normalization, adapted_layers):
+    learner = conv_learner(adapted_layers, normalization=normalization)
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    together = learner(inputs)
+    alone = learner(inputs | {"query_images": inputs["query_images"][:, :1]})
+    np.testing.assert_allclose(together[:, :1], alone, rtol=1e-4, atol=1e-4)
+    episode = learner.replace(normalization="episode")
+    apart = episode(inputs | {"query_images": inputs["query_images"][:, :1]})
+    assert np.abs(episode(inputs)[:, :1] - apart).max() > 1e-3
+
+
+@pytest.mark.parametrize("head_initialization", ["zero", "prototype"])
+def test_symmetric_heads_ignore_the_order_of_classes_and_take_any_ways(head_initialization):
+    learner = conv_learner(head_initialization=head_initialization)
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    renamed = inputs | {"support_labels": (inputs["support_labels"] + 1) % WAYS}
+    np.testing.assert_allclose(
+        np.roll(learner(inputs), 1, axis=2), learner(renamed), rtol=1e-4, atol=1e-4
+    )
+    more, _ = tensors(meta_batch((16, 16, 1), ways=7), tf.float32)
+    assert learner(more).shape == (TASKS, 7 * QUERIES, 7)
+
+
+def compiled_learner(**options):
+    learner = conv_learner(**options)
+    learner.compile(
+        optimizer=keras.optimizers.SGD(0.1),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return learner
+
+
+def dataset(seed=0, **options):
+    inputs, labels = meta_batch((16, 16, 1), seed=seed, **options)
+    inputs = {k: v.astype("float32") if v.dtype.kind == "f" else v for k, v in inputs.items()}
+    return tf.data.Dataset.from_tensors((inputs, labels)).repeat()
+
+
+def test_fit_learns_and_never_retraces():
+    learner = compiled_learner(adapted_layers=2)
+    traces = []
+    call = learner.call
+    learner.call = lambda inputs, training=False: (traces.append(training), call(inputs, training))[
+        1
+    ]
+    history = learner.fit(dataset(), steps_per_epoch=5, epochs=4, verbose=0)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    learner.evaluate(dataset(), steps=2, verbose=0)
+    learner.evaluate(dataset(seed=1), steps=2, verbose=0)
+    assert traces.count(True) == 1 and traces.count(False) == 1
+
+
+@pytest.mark.parametrize("normalization", ["episode", "running"])
+def test_only_training_changes_variables(normalization):
+    learner = compiled_learner(normalization=normalization, adapted_layers=2)
+    before = learner.get_weights()
+    inputs, labels = next(iter(dataset()))
+    learner.evaluate(dataset(), steps=1, verbose=0)
+    learner.predict(dataset(), steps=1, verbose=0)
+    learner.adapt(inputs["support_images"][0], inputs["support_labels"][0])
+    for old, new in zip(before, learner.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    learner.fit(dataset(), steps_per_epoch=1, verbose=0)
+    moving = [v for v in learner.non_trainable_variables if "moving_mean" in v.path]
+    assert len(moving) == 4 and all(np.abs(v).max() > 0 for v in moving)
+
+
+@pytest.mark.parametrize("normalization", ["support", "running"])
+@pytest.mark.parametrize("adapted_layers", [1, 2])
+@pytest.mark.parametrize("head_initialization", ["free", "prototype"])
+def test_adapt_answers_as_a_call_does(normalization, adapted_layers, head_initialization):
+    learner = conv_learner(
+        adapted_layers, normalization=normalization, head_initialization=head_initialization
+    )
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    classifier = learner.adapt(inputs["support_images"][0], inputs["support_labels"][0])
+    np.testing.assert_allclose(
+        classifier.predict_logits(inputs["query_images"][0]),
+        learner(inputs)[0],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_adapt_takes_names_any_number_of_images_and_never_retraces():
+    learner = conv_learner(head_initialization="prototype")
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    support = inputs["support_images"][0]
+    classifier = learner.adapt(support, ["ant", "ant", "cat", "cat", "bee", "bee"])
+    assert classifier.classes.tolist() == ["ant", "bee", "cat"]
+    many = np.concatenate([inputs["query_images"][0]] * 60)
+    probabilities = classifier.predict(many)
+    assert probabilities.shape == (360, 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(classifier.predict(many[0]), probabilities[:1], atol=1e-5)
+    assert (
+        classifier.classify(many[:2]).tolist()
+        == classifier.classes[probabilities[:2].argmax(1)].tolist()
+    )
+    learner.adapt(support[:4], [0, 1, 0, 1]).predict(many[:3])
+    functions = learner.adaptation_functions
+    assert functions.adapt.experimental_get_tracing_count() == 1
+    assert functions.answer.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros([4, 16, 16, 3]), [0, 0, 1, 1], r"Expected images of shape \[count, 16, 16, 1\]"),
+        (np.zeros([0, 16, 16, 1]), [], "count of 1 or more"),
+        (np.zeros([4, 16, 16, 1]), [0, 1], "4 images and 2 labels"),
+        (np.zeros([2, 16, 16, 1]), [1, 1], "two classes or more"),
+    ],
+)
+def test_adapt_says_what_is_wrong(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        conv_learner(head_initialization="zero").adapt(images, labels)
+
+
+def test_a_free_head_refuses_other_ways():
+    with pytest.raises(ValueError, match="one learned row per class, 3 here. Received: 2"):
+        conv_learner().adapt(np.zeros([2, 16, 16, 1]), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {
+            "learned_inner_step_size": "per_variable",
+            "adapted_layers": 2,
+            "head_initialization": "prototype",
+        },
+        {"normalization": "running", "inner_l2": 0.1},
+    ],
+)
+def test_save_and_load_keep_everything(options, tmp_path):
+    learner = compiled_learner(**options)
+    learner.fit(dataset(), steps_per_epoch=2, verbose=0)
+    learner.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.settings() == learner.settings()
+    inputs, _ = next(iter(dataset()))
+    np.testing.assert_array_equal(learner(inputs), loaded(inputs))
+    for one in (learner, loaded):
+        one.fit(dataset(seed=1), steps_per_epoch=2, verbose=0)
+    np.testing.assert_allclose(learner(inputs), loaded(inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_replace_shares_weights_and_copies_what_is_learned_beside_them():
+    learner = conv_learner(head_initialization="prototype", learned_inner_step_size="scalar")
+    learner.prototype_scale.assign(0.7)
+    learner.inner_step_sizes[0].assign(0.2)
+    other = learner.replace(inner_steps=4, normalization="support")
+    assert other.inner_steps == 4 and other.body is learner.body
+    assert float(other.prototype_scale) == pytest.approx(0.7)
+    assert float(other.inner_step_sizes[0]) == pytest.approx(0.2)
+
+
+def test_dropout_draws_from_seed_and_step_and_is_off_elsewhere():
+    def learner(seed):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(8),
+                keras.layers.Dropout(0.5),
+                keras.layers.Dense(WAYS),
+            ]
+        )
+        made = anil_tf.MetaLearner(*split(model, 2), inner_steps=2, seed=seed)
+        made.compile(optimizer=keras.optimizers.SGD(0.0), loss="sparse_categorical_crossentropy")
+        return made
+
+    inputs, _ = tensors(meta_batch((4,)), tf.float32)
+    one, same, other = learner(0), learner(0), learner(1)
+    np.testing.assert_array_equal(one(inputs, training=True), one(inputs, training=True))
+    np.testing.assert_array_equal(one(inputs, training=True), same(inputs, training=True))
+    assert np.abs(one(inputs, training=True) - other(inputs, training=True)).max() > 1e-4
+    assert np.abs(one(inputs, training=True) - one(inputs)).max() > 1e-4
+    before = one(inputs, training=True).numpy()
+    one.optimizer.iterations.assign_add(1)
+    assert np.abs(one(inputs, training=True) - before).max() > 1e-4
+    twice = {name: tf.concat([value[:1], value[:1]], axis=0) for name, value in inputs.items()}
+    first, second = one(twice, training=True)
+    assert np.abs(first - second).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalization": "batch"}, "normalization must be one of episode, support, running"),
+        ({"inner_steps": -1}, "inner_steps must be 0 or more. Received: -1"),
+        ({"frozen_in_adaptation": "head"}, "leaves nothing to adapt"),
+        ({"frozen_in_adaptation": "head", "head_initialization": "zero"}, "zero for ever"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        conv_learner(**options)
+
+
+def test_description_names_layers_and_geometry():
+    words = conv_learner(inner_l2=0.1).describe()
+    assert words["adapted"] == "logits/kernel, logits/bias"
+    assert words["geometry"] == "strongly convex"
+    assert conv_learner(2, inner_l2=0.1).describe()["geometry"] == "nonconvex"
+
+
+def test_regression_with_squared_error():
+    keras.utils.set_random_seed(0)
+    body, head = split(mlp(input_shape=(1,), classes=1), 1)
+    learner = anil_tf.MetaLearner(body, head, inner_loss="squared_error", inner_step_size=0.01)
+    x = np.linspace(-1, 1, 10, dtype="float32").reshape(1, 10, 1)
+    inputs = {"support_images": x, "support_labels": 2 * x, "query_images": x}
+    start = np.mean((learner.replace(inner_steps=0)(inputs) - 2 * x) ** 2)
+    assert np.mean((learner(inputs) - 2 * x) ** 2) < start
+    classifier = learner.adapt(x[0], 2 * x[0])
+    np.testing.assert_allclose(classifier.predict_logits(x[0]), learner(inputs)[0], atol=1e-5)
