@@ -28,6 +28,7 @@ from anil_tf.models.normalization import (
 )
 from anil_tf.models.pure_call import pure_call
 from anil_tf.models.split import kernel_layers
+from anil_tf.replicated_model import ReplicatedModel
 
 NORMALIZATIONS = ("episode", "support", "running")
 LEARNED_STEP_SIZES = ("none", "scalar", "per_variable")
@@ -36,7 +37,7 @@ FROZEN = ("none", "head")
 
 
 @keras.saving.register_keras_serializable(package="anil_tf")
-class MetaLearner(keras.Model):
+class MetaLearner(ReplicatedModel):
     """ANIL, and with other cuts BOIL and MAML, as a Keras model (arXiv:1909.09157, arXiv:2006.09486).
 
     Args:
@@ -354,16 +355,20 @@ class MetaLearner(keras.Model):
 
     def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any):
         """As `keras.Model.fit`; `x` and `validation_data` may be `Tasks` or a `tf.data.Dataset` of meta-batches."""
-        options = {"shuffle": False, "validation_data": _as_dataset(validation_data)} | kwargs
-        return super().fit(_as_dataset(x), *args, **options)
+        options = {"shuffle": False, "validation_data": self._dataset(validation_data)} | kwargs
+        return super().fit(self._dataset(x), *args, **options)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any):
         """As `keras.Model.evaluate`; `x` may be `Tasks`, with `steps` given."""
-        return super().evaluate(_as_dataset(x), *args, **kwargs)
+        return super().evaluate(self._dataset(x), *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any):
         """As `keras.Model.predict`; `x` may be `Tasks`, with `steps` given."""
-        return super().predict(_as_dataset(x), *args, **kwargs)
+        return super().predict(self._dataset(x), *args, **kwargs)
+
+    def _dataset(self, x: Any) -> Any:
+        """`Tasks` know how to become a dataset; whatever else Keras accepts is left as it is."""
+        return self.shares(x.as_dataset() if hasattr(x, "as_dataset") else x)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the variables of optimizer, loss and metrics, without Keras' dry run of the network.
@@ -490,11 +495,6 @@ def _length(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
 
 def _fold(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, data)
-
-
-def _as_dataset(x: Any) -> Any:
-    """`Tasks` know how to become a dataset; whatever else Keras accepts is left as it is."""
-    return x.as_dataset() if hasattr(x, "as_dataset") else x
 
 
 def _count(variables: list[keras.Variable]) -> int:

@@ -153,15 +153,23 @@ def _fused(
 
 
 def update_moving_statistics(model: keras.Model | None, statistics: Statistics) -> None:
-    """Moves the moving statistics of `model` once, towards the mean over tasks.
+    """Moves the moving statistics of `model` once, towards the mean over the tasks of all replicas.
 
     Args:
         model: the Keras model that the statistics were recorded on; None where there were none to record.
         statistics: as recorded, with a leading axis of tasks: means and variances [tasks, channels].
     """
-    layers = batch_normalizations(model) if model and statistics else []
-    for key, (mean, variance) in statistics.items():
+    if model is None or not statistics:
+        return
+    layers = batch_normalizations(model)
+    means = tf.nest.map_structure(
+        lambda value: tf.reduce_mean(tf.stop_gradient(value), axis=0), statistics
+    )
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, means)
+    for key, (mean, variance) in means.items():
         layer = layers[int(key)]
         for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            target = tf.cast(tf.reduce_mean(tf.stop_gradient(value), axis=0), moving.dtype)
+            target = tf.cast(value, moving.dtype)
             moving.assign(moving * layer.momentum + target * (1.0 - layer.momentum))

@@ -1,0 +1,94 @@
+"""A Keras model whose fit runs under any tf.distribute strategy, on several machines too.
+
+Plain Keras 3 fails under MultiWorkerMirroredStrategy (keras issue 20585), and TensorFlow's automatic sharding deals
+whole meta-batches out to the machines. Here each replica gets its share of the tasks of every meta-batch, so that R
+replicas compute the meta-step of one. Keras' train step is kept: its optimizer sums the gradients of the replicas, and
+its loss is already divided by their number.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class ReplicatedModel(keras.Model):
+    """`keras.Model`, with the steps of fit and evaluate and the flow of data adapted to replicas.
+
+    Make it under the scope of the strategy that it is to train with.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._is_distributed = tf.distribute.has_strategy()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compiles the train step, once; as in Keras where there is one replica in one process."""
+        if not self._is_distributed:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = self._replicated(self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Compiles the test step, once; as in Keras where there is one replica in one process."""
+        if not self._is_distributed:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = self._replicated(self.test_step)
+        return self.test_function
+
+    def _replicated(self, step: Callable) -> Callable:
+        """A step on all replicas; its metrics are means over equal shares, hence means over the meta-batch."""
+        strategy = self.distribute_strategy
+
+        @tf.function(jit_compile=self.jit_compile is True)
+        def compiled_step(batch: Any) -> Any:
+            return step(batch)
+
+        @tf.function(reduce_retracing=True)
+        def next_step(iterator: Any) -> Any:
+            metrics = strategy.run(compiled_step, args=(next(iterator),))
+            mean = tf.distribute.ReduceOp.MEAN
+            return {
+                name: strategy.reduce(mean, value, axis=None) for name, value in metrics.items()
+            }
+
+        def function(iterator: Any) -> Any:
+            try:
+                return next_step(iterator)
+            except tf.errors.OutOfRangeError as end:
+                raise StopIteration from end
+
+        return function
+
+    def shares(self, dataset: Any) -> Any:
+        """Returns the data set with every meta-batch dealt out to the replicas.
+
+        Args:
+            dataset: a `tf.data.Dataset` of meta-batches; anything else is returned as it is.
+
+        Raises:
+            ValueError: when the tasks of a meta-batch cannot be dealt out evenly.
+        """
+        strategy = self.distribute_strategy
+        if not self._is_distributed or not isinstance(dataset, tf.data.Dataset):
+            return dataset
+        tasks = tf.nest.flatten(dataset.element_spec)[0].shape[0]
+        replicas = strategy.num_replicas_in_sync
+        if tasks is None or tasks % replicas:
+            raise ValueError(
+                f"Expected meta-batches of a fixed size that {replicas} replicas divide. Received: {tasks} tasks. "
+                f"Set meta_batch_size to a multiple of {replicas}."
+            )
+
+        def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            mine = tasks // context.num_input_pipelines
+            first = context.input_pipeline_id * mine
+            part = dataset.map(
+                lambda *batch: tf.nest.map_structure(lambda t: t[first : first + mine], batch)
+            )
+            return part.rebatch(tasks // replicas, drop_remainder=True)
+
+        return strategy.distribute_datasets_from_function(share)
