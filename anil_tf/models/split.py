@@ -49,8 +49,9 @@ def split(model: keras.Model, adapted_layers: int | str) -> tuple[keras.Model, k
     outputs = _trace(model, inputs, nodes)
     is_all = adapted_layers == ALL
     cut = inputs if is_all else _find_cut(nodes, inputs, outputs, int(adapted_layers))
-    body = keras.Model(inputs, keras.layers.Identity()(cut) if cut is inputs else cut, name="body")
-    return body, _head(nodes, cut, outputs)
+    features = keras.layers.Identity()(cut) if cut is inputs else cut
+    body = keras.Model(inputs, features, name=f"{model.name}_body")
+    return body, _head(nodes, cut, outputs, name=f"{model.name}_head")
 
 
 def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -138,7 +139,7 @@ def _find_cut(nodes: list[_Node], inputs: Any, outputs: Any, wanted: int) -> Any
     return cut
 
 
-def _head(nodes: list[_Node], cut: Any, outputs: Any) -> keras.Model:
+def _head(nodes: list[_Node], cut: Any, outputs: Any, name: str) -> keras.Model:
     """Calls again, on a fresh input, every node that depends on the cut."""
     start = keras.Input(batch_shape=cut.shape, dtype=cut.dtype)
     fresh = {id(cut): start}
@@ -157,7 +158,7 @@ def _head(nodes: list[_Node], cut: Any, outputs: Any) -> keras.Model:
             keras.tree.flatten(node.outputs), keras.tree.flatten(results), strict=True
         ):
             fresh[id(old)] = new
-    return keras.Model(start, fresh[id(outputs)], name="head")
+    return keras.Model(start, fresh[id(outputs)], name=name)
 
 
 def _without_softmax(layer: Any) -> Any:

@@ -1,0 +1,75 @@
+"""Reads image files of one class folder, with errors that name the file."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from anil_tf.episodes.errors import DataError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_GREY_MODES = ("1", "L", "LA")
+
+
+def in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The image files directly in a folder, sorted by name; hidden files are passed over."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def shape(path: pathlib.Path) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) of an image, from its header.
+
+    Raises:
+        DataError: if it is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width, 1 if image.mode in _GREY_MODES else 3
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    """Reads one image.
+
+    Args:
+        path: the file.
+        size: height and width of the result; another size is resized with averaging.
+        channels: 1 (grey) or 3 (RGB); transparency is dropped.
+
+    Returns:
+        uint8 array [height, width, channels].
+
+    Raises:
+        DataError: if the file is not an image or is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = image.convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    height, width = size
+    if pixels.size != (width, height):
+        pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(pixels).reshape(height, width, channels)
+
+
+def read_all(paths: Sequence[pathlib.Path], size: tuple[int, int], channels: int) -> np.ndarray:
+    """Reads many images on all cores; see `read`. Returns uint8 [images, h, w, channels]."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.stack(list(pool.map(lambda path: read(path, size, channels), paths)))
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is not a readable image ({type(error).__name__}: {error}); mend or remove it."
+    )
