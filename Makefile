@@ -38,7 +38,7 @@ quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate (und
 	  'ls bin/presets' 'more runs, with times and accuracies'
 
 test: lint ## set up, lint, check types, run the fast tests (under 12 minutes on two cores)
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --durations=15
 
 test-slow: $(STAMP) ## run the tests marked slow
 	$(BIN)/python -m pytest -m slow --durations=0

@@ -19,6 +19,9 @@ class ReplicatedModel(keras.Model):
     Make it under the scope of the strategy that it is to train with.
     """
 
+    train_function: Any
+    test_function: Any
+
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._is_distributed = tf.distribute.has_strategy()

@@ -1,0 +1,558 @@
+"""Every command-line flag, in groups, with its help, its accepted values and its checks.
+
+A binary declares the groups it uses with `define`; `bin/launch.py` parses them. Nothing here
+imports TensorFlow, so `--help` and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags as absl_flags
+
+FLAGS = absl_flags.FLAGS
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 75
+
+# Flags that say how or where a command runs, not what the run is: they are no part of a run.
+_NOT_PART_OF_A_RUN = frozenset({"overwrite", "verbosity", "flagfile"})
+
+
+class InputError(ValueError):
+    """Bad flags or bad input: said in one line, exit code 2."""
+
+
+class _Parser(absl_flags.ArgumentParser):
+    """Parses one value and says what is accepted when it cannot."""
+
+    def __init__(self, accepted: str):
+        self.accepted = accepted
+        self.syntactic_help = accepted
+
+    def parse(self, argument: Any) -> Any:
+        try:
+            return self.convert(argument)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected {self.accepted}.") from None
+
+    def convert(self, argument: Any) -> Any:
+        return argument
+
+
+class _Number(_Parser):
+    """An integer or a real number between two bounds (both included unless said otherwise)."""
+
+    def __init__(self, kind: type, accepted: str, lower: float, upper: float, open_below: bool):
+        super().__init__(accepted)
+        self._kind, self._lower, self._upper = kind, lower, upper
+        self._open_below = open_below
+
+    def convert(self, argument: Any) -> int | float:
+        value = self._kind(argument)
+        inside = self._lower <= value <= self._upper  # False for NaN
+        if not inside or (self._open_below and value == self._lower):
+            raise ValueError
+        return value
+
+
+class _Choice(_Parser):
+    """One of a few words."""
+
+    def __init__(self, *choices: str):
+        super().__init__("one of " + "|".join(choices))
+        self._choices = choices
+
+    def convert(self, argument: Any) -> str:
+        if argument not in self._choices:
+            raise ValueError
+        return argument
+
+
+class _LayerCount(_Parser):
+    """A number of layers, or `all`."""
+
+    def __init__(self):
+        super().__init__("an integer of at least 1, or all")
+
+    def convert(self, argument: Any) -> int | str:
+        if argument == "all":
+            return "all"
+        if int(argument) < 1:
+            raise ValueError
+        return int(argument)
+
+
+class _Boolean(_Parser):
+    """True or false; absl adds --noNAME to it."""
+
+    def __init__(self):
+        super().__init__("true or false")
+
+    def convert(self, argument: Any) -> bool:
+        return absl_flags.BooleanParser().parse(argument)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flag:
+    name: str
+    default: Any
+    parser: absl_flags.ArgumentParser
+    help: str
+
+
+def _integer(name: str, default: int | None, help: str, lower: int = 1, upper: int = 2**31 - 1):
+    accepted = f"an integer of at least {lower}"
+    if upper < 2**31 - 1:
+        accepted = f"an integer from {lower} to {upper}"
+    return _Flag(name, default, _Number(int, accepted, lower, upper, False), help)
+
+
+def _real(
+    name: str,
+    default: float | None,
+    help: str,
+    lower: float = 0.0,
+    upper: float = sys.float_info.max,
+    open_below: bool = False,
+):
+    accepted = f"a number {'above' if open_below else 'of at least'} {lower:g}"
+    if upper != sys.float_info.max:
+        accepted += f" and at most {upper:g}"
+    return _Flag(name, default, _Number(float, accepted, lower, upper, open_below), help)
+
+
+def _boolean(name: str, default: bool, help: str):
+    return _Flag(name, default, _Boolean(), help)
+
+
+def _choice(name: str, default: str, choices: Sequence[str], help: str):
+    return _Flag(name, default, _Choice(*choices), help)
+
+
+def _text(name: str, default: str | None, help: str, accepted: str = "text"):
+    return _Flag(name, default, _Parser(accepted), help)
+
+
+GROUPS: dict[str, tuple[str, list[_Flag]]] = {
+    "data": (
+        "Data: where the tasks come from",
+        [
+            _text(
+                "dataset",
+                "glyphs",
+                "The data set: glyphs (built in, no download), omniglot (Vinyals split), "
+                "omniglot_background (background/evaluation split), cifar_fs, fc100, "
+                "mini_imagenet, sinusoid (regression), image_folder, or tfds:NAME for any TFDS "
+                "data set with an image and a label.",
+                "the name of a data set",
+            ),
+            _text(
+                "data_dir",
+                None,
+                "Where TFDS keeps its data (default: the environment variable TFDS_DATA_DIR, then "
+                "TFDS' own default). For --dataset=image_folder: the folder of images, "
+                "DIR/{train,validation,test}/CLASS/* or DIR/CLASS/*.",
+                "a directory",
+            ),
+            _integer("ways", 5, "Classes in a task.", lower=2),
+            _integer(
+                "training_ways",
+                None,
+                "Classes in a training task, where they differ from --ways, which then says those of "
+                "validation and test. Harder tasks often train better; needs a zero or prototype "
+                "head. (default: --ways)",
+                lower=2,
+            ),
+            _integer("shots", 1, "Support examples per class."),
+            _integer("queries", 15, "Query examples per class."),
+            _integer("meta_batch_size", 8, "Tasks in a meta-step."),
+            _integer("seed", 0, "Seed of the weights and of every task that is drawn.", lower=0),
+            _integer(
+                "image_size",
+                None,
+                "Height and width that images of image_folder and tfds:NAME are resized to; by "
+                "default they keep their size, or become 84x84 where sizes differ.",
+            ),
+            _integer(
+                "split_seed",
+                0,
+                "Seed of the class split where none is published (tfds:NAME, and image_folder "
+                "without split folders).",
+                lower=0,
+            ),
+            _boolean(
+                "augment",
+                False,
+                "Random crop and horizontal flip of training images (colour data only).",
+            ),
+            _boolean(
+                "leave_out_small_classes",
+                False,
+                "Leave out classes with fewer images than shots + queries, with a warning, "
+                "instead of stopping.",
+            ),
+        ],
+    ),
+    "learner": (
+        "Learner: the network, and how it adapts to a task",
+        [
+            _text(
+                "body",
+                "conv4",
+                "The network: conv4, resnet12, mlp, or applications:NAME for a network of "
+                "keras.applications (such as applications:MobileNetV2).",
+                "conv4|resnet12|mlp|applications:NAME",
+            ),
+            _choice(
+                "head",
+                "free",
+                ("free", "zero", "prototype"),
+                "Where adaptation starts the last layer: free = one learned row per class; zero; "
+                "prototype = the class means, at a learned scale. zero and prototype ignore the "
+                "order of classes and take any number of ways.",
+            ),
+            _integer("filters", 64, "Filters per convolution of conv4; units per layer of mlp."),
+            _choice(
+                "pooling",
+                "max",
+                ("max", "average", "strided"),
+                "How conv4 halves its images: max or average pooling, or strided convolutions.",
+            ),
+            _boolean("pretrained", False, "Load ImageNet weights into an applications body."),
+            _boolean(
+                "train_body",
+                True,
+                "Train the body. --notrain_body freezes it, so that only the head is meta-trained.",
+            ),
+            _Flag(
+                "adapted_layers",
+                1,
+                _LayerCount(),
+                "How many last layers adapt to a task: 1 is ANIL, all is MAML.",
+            ),
+            _choice(
+                "frozen_in_adaptation",
+                "none",
+                ("none", "head"),
+                "head: the last layer does not adapt, the adapted layers before it do (BOIL).",
+            ),
+            _integer("inner_steps", 5, "Steps of gradient descent in adaptation.", lower=0),
+            _real("inner_step_size", 0.1, "Step size of adaptation.", open_below=True),
+            _choice(
+                "learned_inner_step_size",
+                "none",
+                ("none", "scalar", "per_variable"),
+                "Learn the inner step size in the outer loop, starting at --inner_step_size: one "
+                "scalar, or one per adapted variable (Meta-SGD).",
+            ),
+            _real(
+                "inner_l2",
+                0.0,
+                "Strength of (inner_l2 / 2) * squared norm of the adapted weights in the inner "
+                "loss. Above 0 a linear head's inner problem is strongly convex.",
+            ),
+            _boolean(
+                "first_order", False, "Leave second derivatives out of the meta-gradient (FOMAML)."
+            ),
+            _choice(
+                "differentiation",
+                "unrolled",
+                ("unrolled",),
+                "How the meta-gradient passes through adaptation: unrolled = back-propagation "
+                "through every inner step.",
+            ),
+            _choice(
+                "normalization",
+                "episode",
+                ("episode", "support", "running"),
+                "Statistics of batch normalisation: of support and query images of the task "
+                "(episode, as in most published rows), of the support images only (support), or "
+                "moving averages when evaluated (running).",
+            ),
+            _boolean(
+                "mixed_precision",
+                False,
+                "Compute the body in bfloat16; weights and the head stay float32.",
+            ),
+            _choice(
+                "jit_compile",
+                "auto",
+                ("auto", "on", "off"),
+                "Compile steps with XLA; auto: where it is faster (GPUs yes, CPUs no).",
+            ),
+        ],
+    ),
+    "outer_loop": (
+        "Outer loop: how the initial weights are learned",
+        [
+            _integer("epochs", 20, "Epochs; each ends with validation and a checkpoint."),
+            _integer("steps_per_epoch", 100, "Meta-steps in an epoch."),
+            _choice("optimizer", "adam", ("adam", "sgd"), "The outer optimizer."),
+            _real("outer_step_size_body", 1e-3, "Outer step size of the body."),
+            _real(
+                "outer_step_size_head",
+                1e-3,
+                "Outer step size of the head (its initial weights, learned inner step sizes, and "
+                "the scale of prototypes).",
+            ),
+            _choice(
+                "schedule",
+                "constant",
+                ("constant", "cosine"),
+                "The outer step sizes over the run; cosine falls to zero at its end.",
+            ),
+            _integer(
+                "warmup_steps",
+                0,
+                "Meta-steps over which the outer step sizes rise linearly to their full value.",
+                lower=0,
+            ),
+            _real(
+                "clip_norm",
+                0.0,
+                "Largest joint norm of the meta-gradient over body and head; 0 = no clipping.",
+            ),
+            _real(
+                "weight_decay",
+                0.0,
+                "Decoupled weight decay per meta-step, times the outer step size; biases, "
+                "normalisation scales and learned step sizes are left alone.",
+            ),
+            _real(
+                "weight_averaging",
+                0.0,
+                "Momentum of the moving average of weights that validation, the best checkpoint "
+                "and model.keras use, such as 0.99; 0 = the weights themselves.",
+                upper=0.999999,
+            ),
+            _integer(
+                "validation_episodes",
+                200,
+                "Tasks of the validation classes, the same after every epoch (rounded up to whole "
+                "meta-batches).",
+            ),
+            _choice(
+                "strategy",
+                "none",
+                ("none", "mirrored", "multi_worker"),
+                "Distribution: none = one device, mirrored = all devices of this machine, "
+                "multi_worker = the machines in the environment variable TF_CONFIG.",
+            ),
+            _boolean(
+                "deterministic",
+                False,
+                "Use only operations with reproducible results (slower on GPUs).",
+            ),
+        ],
+    ),
+    "run": (
+        "Run: where results go",
+        [
+            _text(
+                "run_dir",
+                None,
+                "The run's directory. An existing run with the same flags goes on where it "
+                "stopped.",
+                "a directory",
+            ),
+            _boolean("overwrite", False, "Delete the run that is in --run_dir and start afresh."),
+        ],
+    ),
+    "evaluation": (
+        "Evaluation",
+        [
+            _choice(
+                "split",
+                "test",
+                ("train", "validation", "test"),
+                "The classes that the episodes are drawn from.",
+            ),
+            _integer("episodes", 1000, "How many episodes are evaluated.", lower=2),
+            _text(
+                "compare",
+                None,
+                "A second run directory: adds the paired difference with its interval.",
+                "a run directory",
+            ),
+        ],
+    ),
+    "benchmark": (
+        "Benchmark",
+        [
+            _choice(
+                "suite",
+                "input",
+                ("input",),
+                "What is measured: input = drawing tasks, as a share of a meta-step.",
+            ),
+            _text("output", None, "Where the result goes, as JSON.", "a file"),
+        ],
+    ),
+}
+
+
+def define(*groups: str) -> None:
+    """Declares the flags of some groups; declaring a group twice is harmless.
+
+    Args:
+      *groups: names of `GROUPS`, in the order in which `--help` shows them.
+    """
+    for group in groups:
+        for flag in GROUPS[group][1]:
+            if flag.name not in FLAGS:
+                absl_flags.DEFINE_flag(_absl_flag(flag), module_name=f"anil_tf {group}")
+
+
+def _absl_flag(flag: _Flag) -> absl_flags.Flag:
+    if isinstance(flag.parser, _Boolean):
+        boolean = absl_flags.BooleanFlag(flag.name, flag.default, flag.help)
+        boolean.parser = flag.parser
+        return boolean
+    serializer: absl_flags.ArgumentSerializer[Any] = absl_flags.ArgumentSerializer()
+    return absl_flags.Flag(flag.parser, serializer, flag.name, flag.default, flag.help)
+
+
+def usage(title: str, groups: Sequence[str]) -> str:
+    """The text that `--help` and `--helpfull` print.
+
+    Args:
+      title: what the binary does and how it is called.
+      groups: the groups that it uses.
+
+    Returns:
+      Text of at most 100 columns, each flag with its default and what it accepts.
+    """
+    lines = [title.strip(), ""]
+    for group in groups:
+        heading, group_flags = GROUPS[group]
+        lines += [heading, ""]
+        for flag in group_flags:
+            lines += _flag_help(flag)
+        lines.append("")
+    lines += ["All binaries", ""]
+    lines += _entry("--flagfile=FILE", "Read flags from FILE; later flags win.")
+    lines += _entry("--verbosity=0", "1 shows tracebacks and what libraries log.")
+    return "\n".join(lines)
+
+
+def _flag_help(flag: _Flag) -> list[str]:
+    if isinstance(flag.parser, _Boolean):
+        shown = f"--[no]{flag.name}"
+        accepted = f"default: {'on' if flag.default else 'off'}"
+    else:
+        shown = f"--{flag.name}"
+        accepted = flag.parser.accepted  # type: ignore[attr-defined]
+        if flag.default is not None:
+            shown += f"={flag.default}"
+    return _entry(shown, f"{flag.help} [{accepted}]")
+
+
+def _entry(shown: str, text: str) -> list[str]:
+    indent = " " * 6
+    wrapped = textwrap.wrap(text, 96, initial_indent=indent, subsequent_indent=indent)
+    return [f"  {shown}", *wrapped]
+
+
+def explain(error: absl_flags.Error) -> str:
+    """One line for an absl flag error: the flag, what was received, what is accepted.
+
+    Args:
+      error: what absl raised while it parsed the command line.
+
+    Returns:
+      A single line.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, absl_flags.UnrecognizedFlagError):
+        shown = f"--{error.flagname}" if error.flagname else "a flag"
+        accepted = "--help lists the flags of this binary."
+        if "Did you mean" in text:
+            accepted = "did you mean --" + text.split("Did you mean: ")[1].split(" ?")[0] + "?"
+        return f"{shown}: unknown flag; {accepted}"
+    if isinstance(error, absl_flags.CantOpenFlagFileError):
+        return f"--flagfile: expected a readable file; {text.removeprefix('ERROR:: ')}"
+    if text.startswith("Missing value for flag "):
+        return f"{text.removeprefix('Missing value for flag ')}: expected a value, received none."
+    return text.removeprefix("flag ")
+
+
+@contextlib.contextmanager
+def blamed_on(*names: str) -> Iterator[None]:
+    """Turns a ValueError raised inside into an `InputError` that names these flags.
+
+    Args:
+      *names: the flags that the enclosed code builds its objects from.
+
+    Raises:
+      InputError: for any ValueError, in one line.
+
+    Example:
+      with blamed_on("dataset"):
+        raise ValueError("unknown")      # InputError: --dataset=glyphs: unknown
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        # Nothing to add where the message already names the flag.
+        text = " ".join(str(error).split())
+        if any(f"--{name}" in text for name in names):
+            raise InputError(text) from error
+        received = " ".join(f"--{name}={FLAGS[name].value}" for name in names)
+        raise InputError(f"{received}: {text}") from error
+
+
+def settings(groups: Sequence[str]) -> dict[str, str]:
+    """The flags that make a run what it is, in the form of a flagfile's lines.
+
+    Args:
+      groups: the groups to take.
+
+    Returns:
+      Flag name to line, such as {"ways": "--ways=5", "augment": "--noaugment"}; flags without a
+      value are left out, and so are those that are no part of a run (such as --overwrite).
+    """
+    names = [flag.name for group in groups for flag in GROUPS[group][1]]
+    return {
+        name: FLAGS[name].serialize()
+        for name in names
+        if name not in _NOT_PART_OF_A_RUN and FLAGS[name].value is not None
+    }
+
+
+def defaults_from_run(run_dir: str | os.PathLike[str]) -> None:
+    """Takes a run's flags for every flag that the command line left at its default.
+
+    Args:
+      run_dir: a run directory with a `flags.txt`.
+
+    Raises:
+      InputError: if there is no such file.
+    """
+    path = os.path.join(run_dir, "flags.txt")
+    if not os.path.isfile(path):
+        raise InputError(
+            f"--run_dir={run_dir}: expected a run directory with a flags.txt, found none; "
+            "bin/train.py makes one."
+        )
+    chosen = {name for name in FLAGS if FLAGS[name].present}
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.startswith("--")]
+    for line in lines:
+        name, _, value = line.removeprefix("--").partition("=")
+        if not value:
+            value = "false" if name.startswith("no") and name[2:] in FLAGS else "true"
+            name = name[2:] if value == "false" else name
+        # The directory may have been moved or copied since: the one given is the one meant.
+        if name in FLAGS and name not in chosen and name != "run_dir":
+            FLAGS[name].value = FLAGS[name].parser.parse(value)

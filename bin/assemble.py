@@ -1,0 +1,185 @@
+"""From flags to objects: tasks, learner, optimizer and strategy, for every binary.
+
+TensorFlow is imported when the first function is called, not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anil_tf import flags
+from anil_tf.flags import FLAGS, blamed_on
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    import anil_tf
+
+
+def strategy() -> tf.distribute.Strategy:
+    """Seeds everything, sets determinism, and makes the distribution strategy; call it first."""
+    import keras
+    import tensorflow as tf
+    from absl import logging
+
+    from anil_tf.training import distribution
+
+    logging.set_verbosity(logging.INFO if FLAGS.verbosity >= 1 else logging.WARNING)
+    tf.get_logger().setLevel("INFO" if FLAGS.verbosity >= 1 else "ERROR")
+    with blamed_on("strategy"):
+        made = distribution.create(FLAGS.strategy)
+        replicas = made.num_replicas_in_sync
+        if FLAGS.meta_batch_size % replicas:
+            raise flags.InputError(
+                f"--meta_batch_size={FLAGS.meta_batch_size}: expected a multiple of the {replicas} "
+                f"replicas of --strategy={FLAGS.strategy}."
+            )
+    keras.utils.set_random_seed(FLAGS.seed)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return made
+
+
+def tasks(split: str, **changes: Any) -> anil_tf.episodes.Tasks:
+    """The tasks of one split, "train", "validation" or "test".
+
+    Args:
+      split: the classes to draw from.
+      **changes: other values than the flags', by the names of `episodes.load`.
+    """
+    from anil_tf import episodes
+
+    training_ways = FLAGS.training_ways or FLAGS.ways
+    arguments = {
+        "ways": training_ways if split == "train" else FLAGS.ways,
+        "shots": FLAGS.shots,
+        "queries": FLAGS.queries,
+        "meta_batch_size": FLAGS.meta_batch_size,
+        "seed": FLAGS.seed,
+        "data_dir": FLAGS.data_dir,
+        "augment": FLAGS.augment and split == "train",
+        "leave_out_small_classes": FLAGS.leave_out_small_classes,
+        "image_size": FLAGS.image_size,
+        "split_seed": FLAGS.split_seed,
+    }
+    with blamed_on("dataset"):
+        return episodes.load(FLAGS.dataset, split=split, **(arguments | changes))
+
+
+def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
+    """The learner for these tasks, with fresh weights; make it under the strategy's scope.
+
+    Args:
+      drawn: gives the shape of the images, the ways, and whether this is regression.
+    """
+    from anil_tf import MetaLearner, models
+
+    network = _network(drawn)
+    with blamed_on("adapted_layers"):
+        body, head = models.split(network, FLAGS.adapted_layers)
+    if FLAGS.mixed_precision:
+        _compute_in_bfloat16(body)
+    if not FLAGS.train_body:
+        body.trainable = False
+    one_number_of_ways = FLAGS.training_ways in (None, FLAGS.ways)
+    with blamed_on("training_ways"):
+        if not one_number_of_ways and FLAGS.head == "free":
+            raise ValueError(
+                "a free head has one row per class; expected --ways, or another --head."
+            )
+    with blamed_on("head", "frozen_in_adaptation", "adapted_layers"):
+        if drawn.regression and FLAGS.head == "prototype":
+            raise ValueError("a prototype head needs classes; expected free or zero.")
+        return MetaLearner(
+            body,
+            head,
+            inner_steps=FLAGS.inner_steps,
+            inner_step_size=FLAGS.inner_step_size,
+            learned_inner_step_size=FLAGS.learned_inner_step_size,
+            inner_l2=FLAGS.inner_l2,
+            first_order=FLAGS.first_order,
+            differentiation=FLAGS.differentiation,
+            normalization=FLAGS.normalization,
+            head_initialization=FLAGS.head,
+            frozen_in_adaptation=FLAGS.frozen_in_adaptation,
+            inner_loss="squared_error" if drawn.regression else "cross_entropy",
+            ways=drawn.ways if one_number_of_ways else None,
+            seed=FLAGS.seed,
+        )
+
+
+def optimizer(model: anil_tf.MetaLearner) -> keras.optimizers.Optimizer:
+    """The outer optimizer of a learner; make it under the strategy's scope."""
+    from anil_tf.training import optimizers
+
+    with blamed_on("schedule", "warmup_steps"):
+        return optimizers.build(
+            model,
+            optimizer=FLAGS.optimizer,
+            step_size_body=FLAGS.outer_step_size_body,
+            step_size_head=FLAGS.outer_step_size_head,
+            schedule=FLAGS.schedule,
+            total_steps=FLAGS.epochs * FLAGS.steps_per_epoch,
+            warmup_steps=FLAGS.warmup_steps,
+            clip_norm=FLAGS.clip_norm,
+            weight_decay=FLAGS.weight_decay,
+        )
+
+
+def jit_compile() -> str | bool:
+    """`--jit_compile` as Keras' compile takes it."""
+    return {"auto": "auto", "on": True, "off": False}[FLAGS.jit_compile]
+
+
+def _network(drawn: anil_tf.episodes.Tasks) -> keras.Model:
+    """The uncut network that --body names."""
+    from anil_tf import models
+
+    shape = tuple(drawn.image_shape)
+    outputs = drawn.ways
+    with blamed_on("body"):
+        if FLAGS.body == "mlp":
+            units = (FLAGS.filters, FLAGS.filters)
+            return models.mlp(
+                input_shape=shape,
+                classes=outputs,
+                units=units,
+                scale_inputs=not drawn.regression,
+            )
+        if drawn.regression:
+            raise ValueError(f"{drawn.name} has numbers and no images; expected mlp.")
+        if FLAGS.body == "conv4":
+            strided = FLAGS.pooling == "strided"
+            return models.conv4(
+                input_shape=shape,
+                classes=outputs,
+                filters=FLAGS.filters,
+                pooling="max" if strided else FLAGS.pooling,
+                strided=strided,
+            )
+        if FLAGS.body == "resnet12":
+            return models.resnet12(input_shape=shape, classes=outputs)
+        if FLAGS.body.startswith("applications:"):
+            return models.applications(
+                FLAGS.body.removeprefix("applications:"),
+                input_shape=shape,
+                classes=outputs,
+                pretrained=FLAGS.pretrained,
+                trainable=FLAGS.train_body,
+            )
+        if FLAGS.body.startswith("applications:"):
+            return models.applications(
+                FLAGS.body.removeprefix("applications:"),
+                input_shape=shape,
+                classes=outputs,
+                pretrained=FLAGS.pretrained,
+                trainable=FLAGS.train_body,
+            )
+        raise ValueError("expected conv4|resnet12|mlp|applications:NAME.")
+
+
+def _compute_in_bfloat16(body: keras.Model) -> None:
+    """Sets the policy of the body's layers; their weights, and the head, stay float32."""
+    for layer in body._flatten_layers():
+        layer.dtype_policy = "mixed_bfloat16"

@@ -1,0 +1,128 @@
+"""Starts a binary: the import path, flags, signals and exit codes.
+
+Exit codes: 0 done, 1 a run-time failure, 2 bad flags or input, 75 stopped by a signal. Each but
+the first comes with one line on standard error; `--verbosity=1` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, _ROOT)
+# TensorFlow reads these when it is imported; what it says below "error" is noise to a user.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from absl import flags as absl_flags  # noqa: E402
+from absl import logging  # noqa: E402, F401  (it defines --verbosity)
+
+
+def _flags_alone() -> ModuleType:
+    """`anil_tf.flags` without its package, which imports TensorFlow: seconds for a typing error."""
+    if "anil_tf.flags" not in sys.modules:
+        path = os.path.join(_ROOT, "anil_tf", "flags.py")
+        spec = importlib.util.spec_from_file_location("anil_tf.flags", path)
+        sys.modules["anil_tf.flags"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["anil_tf.flags"])
+    return sys.modules["anil_tf.flags"]
+
+
+flags = _flags_alone()
+_NOISE = ("All log messages before absl::InitializeLog()", "oneDNN custom operations are on")
+_HELP = {"--help", "-help", "-h", "-?", "--helpfull", "-helpfull", "--helpshort"}
+
+
+def launch(
+    main: Callable[[], int | None],
+    *,
+    title: str,
+    groups: Sequence[str],
+    required: Sequence[str] = (),
+) -> None:
+    """Parses the flags, runs `main` and ends the process with its exit code.
+
+    Args:
+      main: takes nothing, reads `flags.FLAGS`, returns an exit code (None is 0).
+      title: what the binary does and how it is called; the head of its help.
+      groups: the groups of flags that it uses.
+      required: flags that must have a value.
+    """
+    flags.define(*groups)
+    if _HELP.intersection(sys.argv[1:]):
+        print(flags.usage(title, groups))
+        sys.exit(flags.EXIT_DONE)
+    _parse(sys.argv, required)
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run(main))
+
+
+def _parse(argv: Sequence[str], required: Sequence[str]) -> None:
+    """Parses the command line; anything wrong with it ends the process in one line."""
+    flags.FLAGS["verbosity"].using_default_value = True
+    flags.FLAGS.set_default("verbosity", 0)
+    try:
+        left_over = flags.FLAGS(list(argv))[1:]
+    except absl_flags.Error as error:
+        sys.exit(_fail(flags.explain(error), flags.EXIT_BAD_INPUT))
+    if left_over:
+        text = f"{left_over[0]}: expected only flags; a flag is written --name=value."
+        sys.exit(_fail(text, flags.EXIT_BAD_INPUT))
+    for name in required:
+        if not flags.FLAGS[name].value:
+            accepted = flags.FLAGS[name].parser.syntactic_help
+            text = f"--{name}: expected {accepted}, received none."
+            sys.exit(_fail(text, flags.EXIT_BAD_INPUT))
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without the lines that no log level silences; others are passed on."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as heard:
+        standard_error = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+            heard.seek(0)
+            said = [line for line in heard if not any(noise in line for noise in _NOISE)]
+            sys.stderr.write("".join(said))
+
+
+def _run(main: Callable[[], int | None]) -> int:
+    try:
+        _import_tensorflow()
+        return main() or flags.EXIT_DONE
+    except KeyboardInterrupt:
+        return _fail("stopped by a signal; the same command goes on.", flags.EXIT_STOPPED)
+    except flags.InputError as error:
+        return _fail(str(error), flags.EXIT_BAD_INPUT)
+    except Exception as error:  # the last resort: a user sees one line, never a traceback
+        text = str(error) or type(error).__name__
+        return _fail(text, getattr(error, "exit_code", flags.EXIT_FAILED))
+
+
+def _fail(text: str, code: int) -> int:
+    """Prints one line (and the traceback under --verbosity=1) and returns the exit code."""
+    if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity >= 1 and sys.exc_info()[0]:
+        traceback.print_exc()
+    name = os.path.basename(sys.argv[0])
+    print(f"{name}: {_one_line(text)}", file=sys.stderr)
+    return code
+
+
+def _one_line(text: str, limit: int = 600) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 4] + " ..."

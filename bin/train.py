@@ -1,0 +1,168 @@
+"""Meta-trains a learner: python bin/train.py --flagfile=bin/presets/NAME.flags --run_dir=DIR
+
+DIR then holds flags.txt (a flagfile that repeats or resumes the run), metrics.csv (one row per
+epoch), timing.csv, tensorboard/, checkpoints/, model.keras (the weights that validation chose),
+curves.png, episodes.png and card.md. Ctrl-C saves and exits with code 75; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Any
+
+from launch import flags, launch
+
+FLAGS = flags.FLAGS
+GROUPS = ("data", "learner", "outer_loop", "run")
+
+
+def main() -> int:
+    """Trains, or goes on, or says that there is nothing left to do."""
+    if not FLAGS.run_dir:
+        raise flags.InputError(
+            "--run_dir: expected a directory for the run's results, received none."
+        )
+    directory = _directory()
+    if not FLAGS.overwrite and directory.exists and directory.finished_epochs == FLAGS.epochs:
+        print(f"The run in {FLAGS.run_dir} is finished: {FLAGS.epochs} epochs. {_next_step()}")
+        return flags.EXIT_DONE
+    _train(directory)
+    return flags.EXIT_DONE
+
+
+def _directory() -> Any:
+    """The run directory, checked against the flags."""
+    from anil_tf.training import RunDirectory
+
+    with flags.blamed_on("run_dir"):
+        directory = RunDirectory(FLAGS.run_dir)
+        if not FLAGS.overwrite:
+            directory.check(flags.settings(GROUPS))
+    return directory
+
+
+def _train(directory: Any) -> None:
+    import assemble
+
+    from anil_tf import training
+
+    # Everything that can be wrong with the input is found before anything is deleted or written.
+    strategy = assemble.strategy()
+    tasks, validation_tasks = assemble.tasks("train"), assemble.tasks("validation")
+    with strategy.scope():
+        learner = assemble.learner(tasks)
+        optimizer = assemble.optimizer(learner)
+    writes = training.distribution.is_chief(strategy)
+    if writes:
+        _announce(directory, tasks, learner)
+        directory.prepare(flags.settings(GROUPS), overwrite=FLAGS.overwrite)
+    result = training.run(
+        learner,
+        tasks,
+        validation_tasks,
+        run_dir=FLAGS.run_dir,
+        optimizer=optimizer,
+        epochs=FLAGS.epochs,
+        steps_per_epoch=FLAGS.steps_per_epoch,
+        validation_episodes=FLAGS.validation_episodes,
+        weight_averaging=FLAGS.weight_averaging,
+        jit_compile=assemble.jit_compile(),
+        strategy=strategy,
+        callbacks=[_episode_pictures(directory, validation_tasks)],
+    )
+    if writes:
+        _report(directory, learner, validation_tasks, result)
+        directory.finish(result.epochs)
+
+
+def _announce(directory: Any, tasks: Any, learner: Any) -> None:
+    """Says what begins, goes on or is deleted."""
+    if directory.exists and FLAGS.overwrite:
+        print(f"Deleting the run in {FLAGS.run_dir} (--overwrite).")
+    elif directory.exists:
+        print(f"Going on with the run in {FLAGS.run_dir}.")
+    print(
+        f"{tasks.name}, {tasks.ways}-way {tasks.shots}-shot: {tasks.queries} queries per class, "
+        f"{tasks.meta_batch_size} tasks per meta-step."
+    )
+    for name, value in learner.describe().items():
+        print(f"  {name.replace('_', ' ')}: {value}")
+    sys.stdout.flush()
+
+
+def _episode_pictures(directory: Any, tasks: Any) -> Any:
+    """A callback that puts a solved validation episode into TensorBoard, about ten in a run."""
+    import keras
+    import tensorflow as tf
+
+    from anil_tf.evaluation import figures
+
+    every = max(1, FLAGS.epochs // 10)
+
+    class EpisodePictures(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            self._writer = tf.summary.create_file_writer(
+                directory.file("tensorboard", "validation"), filename_suffix=".episode"
+            )
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if (epoch + 1) % every == 0:
+                picture = figures.episode_image(self.model, tasks)
+                with self._writer.as_default():
+                    tf.summary.image("episode", picture[None], step=epoch)
+                    self._writer.flush()
+
+    return EpisodePictures()
+
+
+def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
+    """Writes the curves, the solved episodes and the card, and says what was reached."""
+    from anil_tf.evaluation import card, figures, protocol
+
+    figures.draw_curves(directory.file("metrics.csv"), directory.file("curves.png"))
+    figures.draw_episodes(learner, tasks, directory.file("episodes.png"), episodes=3)
+    rule = "lowest validation loss" if tasks.regression else "highest validation accuracy"
+    batches = -(-FLAGS.validation_episodes // tasks.meta_batch_size)
+    described = protocol.describe(
+        learner,
+        tasks,
+        episodes=batches * tasks.meta_batch_size,
+        training_seed=FLAGS.seed,
+        checkpoint_rule=f"{rule} of one run",
+        weight_averaging=FLAGS.weight_averaging,
+        training_seconds=result.seconds,
+    )
+    metric = "mse" if tasks.regression else "accuracy"
+    card.write(
+        directory.file("card.md"),
+        protocol=described,
+        validation={metric: result.best},
+        training={
+            "ways": FLAGS.training_ways or FLAGS.ways,
+            "epochs": result.epochs,
+            "meta_steps": result.meta_steps,
+            "best_epoch": result.best_epoch,
+            "optimizer": FLAGS.optimizer,
+            "outer_step_size_body": FLAGS.outer_step_size_body,
+            "outer_step_size_head": FLAGS.outer_step_size_head,
+            "schedule": FLAGS.schedule,
+            "meta_batch_size": FLAGS.meta_batch_size,
+            "mixed_precision": "bfloat16 body" if FLAGS.mixed_precision else "no",
+        },
+        command="python bin/train.py --flagfile=DIR/flags.txt --run_dir=NEW_DIR",
+    )
+    print(
+        f"Finished: validation {card.score({metric: result.best})} at epoch {result.best_epoch} of "
+        f"{result.epochs}, in {protocol.duration(result.seconds)}. {_next_step()}"
+    )
+
+
+def _next_step() -> str:
+    run_dir = shlex.quote(os.path.relpath(FLAGS.run_dir))
+    return f"Next: python bin/evaluate.py --run_dir={run_dir} --split=test"
+
+
+if __name__ == "__main__":
+    launch(main, title=__doc__, groups=GROUPS, required=("run_dir",))

@@ -1,0 +1,170 @@
+"""The real bin/train.py on a small folder of images: files, exit codes, stop and resume."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import PIL.Image
+import pytest
+
+FILES = {
+    "flags.txt",
+    "metrics.csv",
+    "timing.csv",
+    "tensorboard",
+    "checkpoints",
+    "model.keras",
+    "curves.png",
+    "episodes.png",
+    "card.md",
+}
+
+
+def _start(repository, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "bin/train.py", *arguments],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _train(repository, *arguments):
+    """Runs the binary to its end; returns (exit code, output, error)."""
+    process = _start(repository, *arguments)
+    output, error = process.communicate(timeout=300)
+    return process.returncode, output, error
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """Flags of a small run on a folder of made images."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for name in "abcd":
+            pattern = random.integers(0, 256, [16, 16, 3])
+            (folder / split / name).mkdir(parents=True)
+            for number in range(5):
+                noise = random.integers(-60, 61, [16, 16, 3])
+                image = np.clip(pattern + noise, 0, 255).astype(np.uint8)
+                PIL.Image.fromarray(image).save(folder / split / name / f"{number}.png")
+    return [
+        "--dataset=image_folder",
+        f"--data_dir={folder}",
+        "--ways=3",
+        "--queries=2",
+        "--meta_batch_size=2",
+        "--filters=4",
+        "--inner_steps=2",
+        "--head=prototype",
+        "--normalization=support",
+        "--epochs=2",
+        "--steps_per_epoch=30",
+        "--validation_episodes=4",
+        "--weight_averaging=0.9",
+        "--schedule=cosine",
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(repository, flags, tmp_path_factory):
+    """An uninterrupted run: its directory and what it said."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    code, output, error = _train(repository, *flags, f"--run_dir={folder}")
+    assert code == 0, error
+    return folder, output, error
+
+
+def _weights(folder):
+    """The weights in model.keras, as bytes."""
+    with zipfile.ZipFile(folder / "model.keras") as archive:
+        return archive.read("model.weights.h5")
+
+
+def test_a_run_leaves_its_files_and_says_what_it_reached(run):
+    folder, output, error = run
+    assert {path.name for path in folder.iterdir()} >= FILES
+    lines = output.splitlines()
+    assert sum(line.startswith("epoch ") for line in lines) == 2
+    assert all("episodes/s" in line for line in lines if line.startswith("epoch "))
+    assert "bin/evaluate.py" in lines[-1]
+    assert error == "", "no noise on a terminal that is none"
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2"]
+    assert list((folder / "tensorboard").rglob("*.tfevents*.episode"))
+
+
+def test_a_stopped_run_exits_75_and_the_same_command_ends_it_exactly(
+    run, repository, flags, tmp_path
+):
+    folder = tmp_path / "stopped"
+    process = _start(repository, *flags, f"--run_dir={folder}")
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 75, error
+    assert "of 60; saved in" in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (folder / "model.keras").exists()
+    code, output, error = _train(repository, f"--flagfile={folder}/flags.txt")
+    assert code == 0, error
+    assert "Going on" in output
+    assert (folder / "metrics.csv").read_text() == (run[0] / "metrics.csv").read_text()
+    assert _weights(folder) == _weights(run[0])
+
+
+def test_a_finished_run_says_so(run, repository, flags):
+    folder, _, _ = run
+    before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")}
+    code, output, _ = _train(repository, *flags, f"--run_dir={folder}")
+    assert code == 0
+    assert "finished" in output
+    assert {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_other_flags_on_a_run_are_refused(run, repository, flags):
+    code, _, error = _train(repository, *flags, f"--run_dir={run[0]}", "--ways=2")
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert "--ways=3" in error and "--ways=2" in error
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(repository, tmp_path):
+    code, _, error = _train(
+        repository,
+        "--dataset=sinusoid",
+        "--body=mlp",
+        "--shots=5",
+        "--inner_step_size=1e12",
+        "--steps_per_epoch=3",
+        f"--run_dir={tmp_path}/run",
+    )
+    assert code == 1
+    assert len(error.strip().splitlines()) == 1
+    for words in ("meta-step 1", "inner_step_size=1e+12", "state-0"):
+        assert words in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["--run_dir"]),
+        (["--dataset=fc1000"], ["--dataset=fc1000", "fc100"]),
+    ],
+)
+def test_bad_input_is_named(repository, tmp_path, arguments, expected):
+    where = [f"--run_dir={tmp_path}/run"] if arguments else []
+    code, _, error = _train(repository, *arguments, *where)
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    for words in expected:
+        assert words in error
+    assert not (tmp_path / "run").exists()
