@@ -1,0 +1,225 @@
+"""The protocol of a number: all that must be known to repeat it or to compare it.
+
+Published figures disagree because of what they leave unsaid (normalisation, queries per class,
+inner steps at test time, which checkpoint). `describe` gathers all of it into one dictionary of
+plain values, which is printed with every number.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import anil_tf
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+_LABELS = {
+    "inner_l2": "inner L2",
+    "cpu": "CPU",
+    "adapted": "adapted layers",
+    "queries": "queries per class",
+    "shots": "shots per class",
+    "meta_batch_size": "tasks per batch",
+    "memory_gib": "memory (GiB)",
+}
+
+
+def describe(
+    learner: keras.Model,
+    tasks: Any,
+    *,
+    episodes: int,
+    training_seed: int,
+    checkpoint_rule: str,
+    weight_averaging: float | str = 0.0,
+    training_seconds: float | None = None,
+    evaluation_seconds: float | None = None,
+) -> dict[str, Any]:
+    """The whole protocol as plain values that JSON can hold.
+
+    Args:
+        learner: the `MetaLearner` as evaluated.
+        tasks: the `Tasks` it is evaluated on.
+        episodes: how many of them.
+        training_seed: the seed of the training; that of the evaluation is `tasks.seed`.
+        checkpoint_rule: how the weights were chosen, e.g. "best validation accuracy of one run".
+        weight_averaging: the momentum of the moving average of the weights, 0 for none.
+        training_seconds: wall-clock time of the training, if known.
+        evaluation_seconds: wall-clock time of the evaluation, if known.
+
+    Returns:
+        Names and values; `hardware` and `software` are dictionaries themselves.
+    """
+    return {
+        "dataset": tasks.name,
+        "split": tasks.split,
+        "split_description": tasks.split_description,
+        "ways": tasks.ways,
+        "shots": tasks.shots,
+        "queries": tasks.queries,
+        "episodes": episodes,
+        "evaluation_seed": tasks.seed,
+        "training_seed": training_seed,
+        "meta_batch_size": tasks.meta_batch_size,
+        **learner.describe(),
+        "normalization": learner.normalization,
+        "inner_steps": learner.inner_steps,
+        "inner_step_size": learner.inner_step_size,
+        "learned_inner_step_size": learner.learned_inner_step_size,
+        "inner_l2": learner.inner_l2,
+        "frozen_in_adaptation": learner.frozen_in_adaptation,
+        "checkpoint_rule": checkpoint_rule,
+        "weight_averaging": weight_averaging or "none",
+        "ensemble": "none: one checkpoint",
+        "training_seconds": training_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "hardware": hardware(),
+        "software": software(),
+        "commit": commit(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: `cpu` model, usable `cores`, `memory_gib`, `accelerators` by name."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": _usable_cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "accelerators": [
+            _device_name(device)
+            for device in tf.config.list_physical_devices()
+            if device.device_type != "CPU"
+        ],
+    }
+
+
+def software() -> dict[str, str]:
+    """Versions of Python, of this package and of the packages that compute."""
+    versions = {"python": platform.python_version(), "anil_tf": anil_tf.__version__}
+    for package in _PACKAGES:
+        versions[package] = _version(package)
+    return versions
+
+
+def commit() -> str:
+    """Which code ran: the clone's commit, or outside a clone the version of the package.
+
+    Returns:
+        E.g. "1f0c2e...", "1f0c2e...+changes" where the code differs from the commit, or, outside a
+        clone, "anil_tf 0.1.0".
+    """
+    head = _git("rev-parse", "HEAD") if (_ROOT / ".git").exists() else None
+    if head is None:
+        return f"anil_tf {anil_tf.__version__}"
+    return head + ("+changes" if _git("status", "--porcelain", "--", "anil_tf", "bin") else "")
+
+
+def rows(protocol: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The protocol as pairs of words for a table, values that are unknown left out.
+
+    Args:
+        protocol: what `describe` returns.
+
+    Yields:
+        (name, value), both for people.
+
+    Example:
+        >>> list(rows({"inner_steps": 5, "training_seconds": 61.0, "hardware": {"cores": 2}}))
+        [('inner steps', '5'), ('training time', '1 min 1 s'), ('cores', '2')]
+    """
+    for key, value in protocol.items():
+        if value is None:
+            continue
+        if isinstance(value, Mapping):
+            yield from rows(value) if key == "hardware" else [(_label(key), _versions(value))]
+        elif key.endswith("_seconds"):
+            yield _label(key.removesuffix("_seconds") + "_time"), duration(value)
+        else:
+            yield _label(key), _text(value)
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    Args:
+        seconds: at least 0.
+
+    Returns:
+        E.g. "8.3 s", "4 min 10 s" or "2 h 5 min".
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _label(key: str) -> str:
+    return _LABELS.get(key, key.replace("_", " "))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cpu_model() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _usable_cores() -> int:
+    # The affinity counts what a container or taskset leaves us; macOS has no such call.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _device_name(device: Any) -> str:
+    return tf.config.experimental.get_device_details(device).get("device_name", device.name)
+
+
+def _version(package: str) -> str:
+    # tensorflow-cpu is the same library under another name.
+    for name in (package, f"{package}-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _git(*arguments: str) -> str | None:
+    """The output of a git command in the clone, or None where git is missing or refuses."""
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout.strip()

@@ -1,0 +1,201 @@
+"""Evaluates a finished run: python bin/evaluate.py --run_dir=DIR --split=test --episodes=1000
+
+Ways, shots, queries, inner steps and step size, inner_l2, normalization, data set and batch are
+those of the run unless they are given here; the tasks are drawn with --seed, which is 0 here
+whatever the training's was. Prints a table with the whole protocol and, as the last line, one JSON
+object. --compare=DIR2 adds the paired difference with another run on the same episodes. The result
+is added to DIR/evaluations.jsonl and to DIR/card.md; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from launch import flags, launch
+
+FLAGS, InputError, blamed_on = flags.FLAGS, flags.InputError, flags.blamed_on
+
+GROUPS = ("evaluation", "run", "data", "learner", "outer_loop")
+EVALUATION_SEED = 0
+_OF_A_FINISHED_RUN = ("model.keras", "card.json")
+
+# What adaptation at test time may do otherwise than in training; the rest is in the weights.
+_REPLACEABLE = ("inner_steps", "inner_step_size", "inner_l2", "normalization")
+_PART_OF_THE_MODEL = (
+    "body",
+    "head",
+    "filters",
+    "pooling",
+    "pretrained",
+    "adapted_layers",
+    "frozen_in_adaptation",
+    "learned_inner_step_size",
+    "mixed_precision",
+)
+
+
+def main() -> int:
+    """Evaluates, prints, records."""
+    _check_run("run_dir")
+    if FLAGS.compare is not None:
+        _check_run("compare")
+    _refuse_changes_of_the_model()
+    flags.defaults_from_run(FLAGS.run_dir)
+
+    from anil_tf.evaluation import card, compare, evaluate
+
+    tasks = _tasks()
+    learner = _learner("run_dir", tasks)
+    options = {"episodes": FLAGS.episodes, "jit_compile": FLAGS.jit_compile == "on"}
+    evaluation = evaluate(learner, tasks, **options)
+    result = _result(evaluation, learner, tasks)
+    record = dict(result)
+    if FLAGS.compare is not None:
+        other = evaluate(_learner("compare", tasks), tasks, **options)
+        result["comparison"] = _comparison(compare(evaluation, other), other)
+    card.add_evaluation(FLAGS.run_dir, record)
+    _print_table(result)
+    print(card.dumps(result))
+    return flags.EXIT_DONE
+
+
+def _check_run(flag: str) -> None:
+    """Refuses what is no finished run, before anything slow is done."""
+    directory = FLAGS[flag].value
+    if not directory or not os.path.isfile(os.path.join(directory, "flags.txt")):
+        raise InputError(
+            f"--{flag}={directory or ''}: expected the directory of a run, which has a flags.txt; "
+            "bin/train.py makes one."
+        )
+    if not all(os.path.isfile(os.path.join(directory, name)) for name in _OF_A_FINISHED_RUN):
+        raise InputError(
+            f"--{flag}={directory}: expected a finished run, received one without "
+            f"{' and '.join(_OF_A_FINISHED_RUN)}; python bin/train.py "
+            f"--flagfile={directory}/flags.txt --run_dir={directory} goes on with it."
+        )
+
+
+def _refuse_changes_of_the_model() -> None:
+    """Refuses flags that would need another training."""
+    with open(os.path.join(FLAGS.run_dir, "flags.txt"), encoding="utf-8") as file:
+        trained = {line.strip() for line in file}
+    for name in _PART_OF_THE_MODEL:
+        received = FLAGS[name].serialize()
+        if FLAGS[name].present and received not in trained:
+            raise InputError(
+                f"{received}: part of the trained model, which has another value; expected none, "
+                f"or one of the flags that can be changed: --ways, --shots, --queries, "
+                f"{', '.join('--' + name for name in _REPLACEABLE)}."
+            )
+
+
+def _tasks() -> Any:
+    """The tasks to evaluate on: the run's data, with what the command line changes."""
+    import assemble
+
+    seed = FLAGS.seed if FLAGS["seed"].present else EVALUATION_SEED
+    return assemble.tasks(FLAGS.split, seed=seed, ways=FLAGS.ways)
+
+
+def _learner(flag: str, tasks: Any) -> Any:
+    """The learner of a run, as the command line changes it, for these tasks."""
+    import keras
+
+    import anil_tf.meta_learner  # noqa: F401  (Keras finds what is registered)
+
+    directory = FLAGS[flag].value
+    learner = keras.saving.load_model(os.path.join(directory, "model.keras"), compile=False)
+    expected = tuple(learner.body.input_shape[1:])
+    if expected != tuple(tasks.image_shape):
+        raise InputError(
+            f"--{flag}={directory}: this run takes images of shape {expected}, but those of "
+            f"--dataset={tasks.name} have {tuple(tasks.image_shape)}."
+        )
+    if FLAGS["inner_step_size"].present and learner.learned_inner_step_size != "none":
+        raise InputError(
+            f"--inner_step_size={FLAGS.inner_step_size}: the run in {directory} has learned its "
+            "inner step size; expected no value."
+        )
+    rows = learner.head.output_shape[-1]
+    if learner.head_initialization == "free" and rows != tasks.ways:
+        raise InputError(
+            f"--ways={tasks.ways}: the run in {directory} has a free head, which has one learned "
+            f"row for each of {rows} ways; expected --ways={rows}, or a run with --head=zero or "
+            "--head=prototype."
+        )
+    changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
+    with blamed_on(*(changes or _REPLACEABLE)):
+        return learner.replace(ways=tasks.ways, **changes)
+
+
+def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
+    """The numbers with their protocol, as they are printed and recorded."""
+    from anil_tf.evaluation import card, protocol
+
+    trained = card.read(FLAGS.run_dir)["protocol"]
+    described = protocol.describe(
+        learner,
+        tasks,
+        episodes=evaluation.episodes,
+        training_seed=trained["training_seed"],
+        checkpoint_rule=trained["checkpoint_rule"],
+        weight_averaging=trained["weight_averaging"],
+        training_seconds=trained["training_seconds"],
+        evaluation_seconds=evaluation.seconds,
+    )
+    return {
+        evaluation.metric: evaluation.value,
+        "ci95": evaluation.ci95,
+        "loss": evaluation.loss,
+        "ece": evaluation.ece,
+        "episodes": evaluation.episodes,
+        "seconds": evaluation.seconds,
+        "protocol": described | {"training_commit": trained["commit"]},
+    }
+
+
+def _comparison(comparison: Any, other: Any) -> dict[str, Any]:
+    return {
+        "run_dir": FLAGS.compare,
+        other.metric: other.value,
+        "difference": comparison.difference,
+        "ci95": comparison.ci95,
+        "episodes": comparison.episodes,
+    }
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    from anil_tf.evaluation import protocol
+
+    lines = [*_result_rows(result), ("", ""), *protocol.rows(result["protocol"])]
+    width = max(len(name) for name, _ in lines)
+    print("\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in lines))
+
+
+def _result_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from anil_tf.evaluation import calibration, card
+
+    regression = "mse" in result
+    yield "result" if regression else "accuracy", card.score(result) + " (95 % interval)"
+    if not regression:
+        yield "loss", f"{result['loss']:.4f} nats"
+        yield (
+            "calibration error",
+            f"{100 * result['ece']:.2f} % (expected, {calibration.BINS} bins)",
+        )
+    if "comparison" in result:
+        other = result["comparison"]
+        scale, unit = (1.0, "") if regression else (100.0, " percentage points")
+        excludes = abs(other["difference"]) > other["ci95"]
+        yield other["run_dir"], card.score({key: other[key] for key in other if key != "ci95"})
+        yield (
+            "paired difference",
+            f"{scale * other['difference']:+.4g} ± {scale * other['ci95']:.2g}{unit}; "
+            f"the interval {'leaves out' if excludes else 'holds'} 0",
+        )
+
+
+if __name__ == "__main__":
+    launch(main, title=__doc__, groups=GROUPS)

@@ -1,0 +1,235 @@
+"""Drives bin/train.py and bin/evaluate.py as a user would, on a few made images."""
+
+import hashlib
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anil_tf import flags
+
+ROOT = Path(__file__).resolve().parents[1]
+EPISODES = 21
+
+
+def binary(name, *arguments):
+    command = [sys.executable, str(ROOT / "bin" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def evaluate(*arguments):
+    done = binary("evaluate.py", f"--episodes={EPISODES}", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(done.stdout.splitlines()[-1])
+
+
+def contents(directory):
+    """A digest of every file by its path."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """An image folder: every class is a pattern, seen through noise."""
+    folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for label in range(8):
+            directory = folder / split / f"{split}{label}"
+            directory.mkdir(parents=True)
+            pattern = np.kron(random.uniform(0, 255, (4, 4)), np.ones((7, 7)))
+            for number in range(10):
+                noisy = np.clip(pattern + random.normal(0, 60, (28, 28)), 0, 255)
+                Image.fromarray(noisy.astype(np.uint8)).save(directory / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_dir(images, tmp_path_factory):
+    """A finished run of a few meta-steps, with a prototype head; training seed 3."""
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    done = binary(
+        "train.py",
+        f"--run_dir={directory}",
+        "--dataset=image_folder",
+        f"--data_dir={images}",
+        "--body=conv4",
+        "--filters=4",
+        "--head=prototype",
+        "--ways=3",
+        "--queries=4",
+        "--meta_batch_size=4",
+        "--epochs=1",
+        "--steps_per_epoch=3",
+        "--validation_episodes=4",
+        "--inner_steps=2",
+        "--seed=3",
+    )
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def unadapted(run_dir):
+    """A copy of the run whose learner takes no inner step."""
+    return copy_with(run_dir, "unadapted", inner_steps=0)
+
+
+@pytest.fixture(scope="module")
+def free(run_dir):
+    """A copy of the run whose head is free."""
+    return copy_with(run_dir, "free", head_initialization="free")
+
+
+def copy_with(run_dir, name, **changes):
+    import keras
+
+    import anil_tf.meta_learner  # noqa: F401  (registers it for loading)
+
+    copy = run_dir.parent / name
+    shutil.copytree(run_dir, copy)
+    learner = keras.saving.load_model(copy / "model.keras", compile=False)
+    learner.replace(**changes).save(copy / "model.keras")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def as_trained(run_dir):
+    """What evaluate.py prints without further flags, and the files before and after."""
+    before = contents(run_dir)
+    stdout, result = evaluate(f"--run_dir={run_dir}")
+    return stdout, result, before, contents(run_dir)
+
+
+def test_the_last_line_is_the_result_with_its_protocol(as_trained):
+    _, result, _, _ = as_trained
+    assert result["episodes"] == EPISODES
+    assert 0 < result["accuracy"] <= 1 and 0 < result["ci95"] < 0.2
+    assert result["loss"] > 0 and 0 <= result["ece"] <= 1 and result["seconds"] > 0
+    expected = {
+        "split": "test",
+        "ways": 3,
+        "shots": 1,
+        "queries": 4,
+        "inner_steps": 2,
+        "normalization": "episode",
+        "episodes": EPISODES,
+        "evaluation_seed": 0,
+        "training_seed": 3,
+    }
+    assert expected.items() <= result["protocol"].items()
+    assert {"commit", "hardware", "split_description", "checkpoint_rule"} <= set(result["protocol"])
+
+
+def test_the_table_says_it_too(as_trained):
+    stdout, result, _, _ = as_trained
+    table = stdout.splitlines()[:-1]
+    assert table[0].split()[:2] == ["accuracy", f"{100 * result['accuracy']:.2f}"]
+    columns = [line.index("  ") for line in table if line]
+    starts = {
+        len(line) - len(line[cut:].lstrip())
+        for line, cut in zip(filter(None, table), columns, strict=True)
+    }
+    assert len(starts) == 1  # aligned
+    assert any(line.split() == ["training", "seed", "3"] for line in table)
+    assert any(line.split() == ["evaluation", "seed", "0"] for line in table)
+
+
+def test_only_the_card_and_the_record_of_evaluations_change(as_trained):
+    _, result, before, after = as_trained
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert changed == {"card.md", "evaluations.jsonl"}
+    assert set(before) <= set(after)
+
+
+def test_the_card_shows_the_test_result(as_trained, run_dir):
+    _, result, _, _ = as_trained
+    title = (run_dir / "card.md").read_text(encoding="utf-8").splitlines()[0]
+    assert f"{100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f} %" in title
+
+
+def test_compare_uses_the_same_episodes(as_trained, run_dir, unadapted):
+    _, first, _, _ = as_trained
+    stdout, result = evaluate(f"--run_dir={run_dir}", f"--compare={unadapted}")
+    assert result["accuracy"] == first["accuracy"]  # the same seed, the same episodes
+    comparison = result["comparison"]
+    assert comparison["episodes"] == EPISODES and comparison["ci95"] > 0
+    assert comparison["difference"] == pytest.approx(result["accuracy"] - comparison["accuracy"])
+    assert "paired difference" in stdout
+
+
+def test_other_ways_shots_queries_steps_and_normalization(run_dir):
+    changes = {"ways": 6, "shots": 3, "queries": 5, "inner_steps": 7, "meta_batch_size": 2}
+    _, result = evaluate(
+        f"--run_dir={run_dir}",
+        "--split=validation",
+        "--normalization=support",
+        "--seed=9",
+        *(f"--{name}={value}" for name, value in changes.items()),
+    )
+    expected = changes | {"split": "validation", "normalization": "support", "evaluation_seed": 9}
+    assert expected.items() <= result["protocol"].items()
+    assert result["protocol"]["training_seed"] == 3
+
+
+def test_other_ways_of_a_free_head_are_one_line_and_exit_code_2(free):
+    done = binary("evaluate.py", f"--run_dir={free}", "--ways=4")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("evaluate.py: --ways=4: ") and "expected --ways=3" in line
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--split=tset", "--episodes=0"])
+def test_mistyped_flags_are_one_line_and_exit_code_2(flag):
+    done = binary("evaluate.py", flag)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("evaluate.py: ") and flag.partition("=")[0] in line
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """Calls the binary's main in this process: TensorFlow is imported here already."""
+    monkeypatch.syspath_prepend(ROOT / "bin")
+    from absl.testing import flagsaver
+
+    script = importlib.import_module("evaluate")
+    flags.define(*script.GROUPS)
+
+    def call(*arguments):
+        with flagsaver.flagsaver():
+            flags.FLAGS(["evaluate.py", *arguments])
+            return script.main()
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--run_dir=: expected the directory of a run"),
+        (["--run_dir=/nowhere"], "--run_dir=/nowhere: expected the directory of a run"),
+        (["--run_dir={run}", "--filters=64"], "--filters=64: part of the trained model"),
+        (["--run_dir={run}", "--head=zero"], "--head=zero: part of the trained model"),
+        (["--run_dir={run}", "--compare={run}/checkpoints"], "--compare=.*expected the directory"),
+        (["--run_dir={unfinished}"], "expected a finished run.*train.py --flagfile="),
+        (["--run_dir={run}", "--ways=9"], "8 classes"),
+        (["--run_dir={run}", "--dataset=imagefolder"], "image_folder"),
+    ],
+)
+def test_bad_input_names_the_flag(main, run_dir, tmp_path, arguments, said):
+    shutil.copy(run_dir / "flags.txt", tmp_path)
+    places = {"run": run_dir, "unfinished": tmp_path}
+    with pytest.raises(flags.InputError, match=said) as error:
+        main(*(argument.format(**places) for argument in arguments))
+    assert "\n" not in str(error.value)
