@@ -239,6 +239,8 @@ def test_symmetric_heads_ignore_the_order_of_classes_and_take_any_ways(head_init
     )
     more, _ = tensors(meta_batch((16, 16, 1), ways=7), tf.float32)
     assert learner(more).shape == (TASKS, 7 * QUERIES, 7)
+    wide = more | {"support_labels": tf.cast(more["support_labels"], tf.int64)}
+    np.testing.assert_array_equal(learner(wide), learner(more))
 
 
 def compiled_learner(**options):
@@ -425,6 +427,11 @@ def test_description_names_layers_and_geometry():
     assert words["adapted"] == "logits/kernel, logits/bias"
     assert words["geometry"] == "strongly convex"
     assert conv_learner(2, inner_l2=0.1).describe()["geometry"] == "nonconvex"
+
+
+def test_a_training_call_needs_no_compile():
+    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+    assert conv_learner()(inputs, training=True).shape == (TASKS, WAYS * QUERIES, WAYS)
 
 
 def test_regression_with_squared_error():

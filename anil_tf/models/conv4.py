@@ -59,6 +59,6 @@ def _activate_and_halve(pooling: str, strided: bool) -> list[keras.layers.Layer]
     if strided:
         return [activation]
     if pooling == "average":
-        return [activation, keras.layers.AveragePooling2D()]
+        return [activation, keras.layers.AveragePooling2D(2)]
     # ReLU commutes with the maximum: after the pooling it has a quarter of the pixels to do.
     return [keras.layers.MaxPooling2D(), activation]

@@ -103,10 +103,9 @@ def _trace(model: keras.Model, inputs: Any, nodes: list[_Node]) -> Any:
         for layer in model.layers:
             inputs = call(layer, inputs)
         return inputs
-    traced = keras.models.clone_model(
-        model, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
-    )
-    return traced.outputs[0]
+    # `clone_model` would do from an Input only: a nested model may start in the middle of the graph.
+    traced = model._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
+    return keras.tree.flatten(traced)[0]
 
 
 def _find_cut(nodes: list[_Node], inputs: Any, outputs: Any, wanted: int) -> Any:

@@ -30,6 +30,14 @@ def nested():
     return keras.Model(inputs, layers.Dense(5)(hidden))
 
 
+def transfer():
+    """The usual transfer model: a functional backbone behind a layer."""
+    inputs = keras.Input((8,))
+    backbone = keras.Model(inputs, layers.Dense(6)(layers.Dense(7)(inputs)))
+    images = keras.Input((8,))
+    return keras.Model(images, layers.Dense(5)(backbone(layers.Rescaling(0.5)(images))))
+
+
 def residual():
     inputs = keras.Input((8,))
     hidden = layers.Dense(6)(inputs)
@@ -45,7 +53,7 @@ def operations():
     return keras.Model(inputs, layers.Dense(5)(hidden))
 
 
-@pytest.mark.parametrize("build", [sequential, nested, residual, operations])
+@pytest.mark.parametrize("build", [sequential, nested, transfer, residual, operations])
 @pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
 def test_head_of_body_is_the_model(build, adapted_layers):
     model = build()

@@ -1,0 +1,111 @@
+"""A Keras model as a pure function."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from anil_tf.models.normalization import Batch, Moving
+from anil_tf.models.pure_call import pure_call
+
+ONES = tf.ones([6, 8])
+
+
+def normalized():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            layers.Dense(8),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(3),
+        ]
+    )
+
+
+def two_dropouts():
+    """Returns both masks, each 0 or 2."""
+    inputs = keras.Input((8,))
+    masks = [layers.Dropout(0.5)(inputs), layers.Dropout(0.5)(inputs)]
+    return keras.Model(inputs, layers.Concatenate()(masks))
+
+
+TWO_DROPOUTS = two_dropouts()
+
+
+def masks(seed):
+    outputs, _ = pure_call(
+        TWO_DROPOUTS, None, ONES, statistics=Moving(), dropout_seed=tf.constant(seed)
+    )
+    return np.split(outputs.numpy(), 2, axis=1)
+
+
+def test_nothing_is_changed():
+    model = normalized()
+    before = [np.array(variable) for variable in model.variables]
+    inputs = np.random.default_rng(0).normal(size=[6, 8]).astype("float32")
+    for source in (Batch(), Moving()):
+        pure_call(model, None, inputs, statistics=source, dropout_seed=tf.constant([0, 1]))
+        pure_call(model, None, inputs, statistics=source)
+    for old, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, variable)
+
+
+def test_equals_the_model_without_a_seed():
+    model = normalized()
+    outputs, used = pure_call(model, None, ONES, statistics=Moving())
+    np.testing.assert_allclose(outputs, model(ONES, training=False), rtol=1e-6)
+    assert used == {}
+
+
+def test_given_variables_take_the_place_of_the_models_own():
+    model = normalized()
+    doubled = [2.0 * tf.convert_to_tensor(v) for v in model.trainable_variables]
+    inputs = tf.constant(np.random.default_rng(0).normal(size=[6, 8]), tf.float32)
+    outputs, used = pure_call(model, doubled, inputs, statistics=Batch())
+    other = normalized()
+    for variable, value in zip(other.trainable_variables, doubled, strict=True):
+        variable.assign(value)
+    expected, _ = pure_call(other, None, inputs, statistics=Batch())
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(outputs - pure_call(model, None, inputs, statistics=Batch())[0]).max() > 1e-3
+    assert len(used) == 1
+
+
+def test_gradients_reach_the_given_variables_twice():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, activation="tanh")])
+    variables = [tf.convert_to_tensor(v) for v in model.trainable_variables]
+    with tf.GradientTape() as outer:
+        outer.watch(variables)
+        with tf.GradientTape() as inner:
+            inner.watch(variables)
+            value = tf.reduce_sum(pure_call(model, variables, ONES, statistics=Moving())[0])
+        slope = tf.add_n([tf.reduce_sum(g**2) for g in inner.gradient(value, variables)])
+    assert all(np.abs(g).max() > 0 for g in outer.gradient(slope, variables))
+
+
+def test_dropout_is_on_exactly_when_a_seed_is_given():
+    outputs, _ = pure_call(TWO_DROPOUTS, None, ONES, statistics=Moving())
+    np.testing.assert_array_equal(outputs, np.ones([6, 16]))
+    assert set(np.unique(masks([0, 1]))) == {0.0, 2.0}
+
+
+def test_the_same_seed_gives_the_same_mask_and_another_another():
+    np.testing.assert_array_equal(masks([3, 4]), masks([3, 4]))
+    assert np.any(masks([3, 4])[0] != masks([3, 5])[0])
+    assert np.any(masks([3, 4])[0] != masks([2, 4])[0])
+
+
+def test_different_layers_draw_different_masks():
+    first, second = masks([3, 4])
+    assert np.any(first != second)
+
+
+def test_a_compiled_call_draws_as_an_eager_one():
+    compiled = tf.function(
+        lambda seed: pure_call(TWO_DROPOUTS, None, ONES, statistics=Moving(), dropout_seed=seed)[0]
+    )
+    np.testing.assert_array_equal(
+        np.split(compiled(tf.constant([3, 4])).numpy(), 2, axis=1), masks([3, 4])
+    )
