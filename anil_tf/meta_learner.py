@@ -290,13 +290,14 @@ class MetaLearner(ReplicatedModel):
     def _ways(self, labels: tf.Tensor) -> int | tf.Tensor:
         if self.head_initialization == "free":
             return int(self.head.output_shape[-1])
-        return self.ways if self.ways is not None else tf.reduce_max(labels) + 1
+        return self.ways if self.ways is not None else tf.cast(tf.reduce_max(labels), tf.int32) + 1
 
     def _dropout_seed(self, training: bool, task: tf.Tensor) -> tf.Tensor | None:
         """A seed from (seed, step, task) in training; None, which turns dropout off, elsewhere."""
         if not training:
             return None
-        step = tf.cast(self.optimizer.iterations, tf.int32) if self.optimizer else 0
+        optimizer = getattr(self, "optimizer", None)  # Keras sets it in compile only
+        step = tf.cast(optimizer.iterations, tf.int32) if optimizer else 0
         return _fold(tf.stack([tf.constant(self.seed), step]), task)
 
     # ---- One task at a time: adapt, then predict on whatever images come ------------------------------------------

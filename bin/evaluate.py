@@ -134,7 +134,8 @@ def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
     """The numbers with their protocol, as they are printed and recorded."""
     from anil_tf.evaluation import card, protocol
 
-    trained = card.read(FLAGS.run_dir)["protocol"]
+    facts = card.read(FLAGS.run_dir)
+    trained = facts["protocol"]
     described = protocol.describe(
         learner,
         tasks,
@@ -152,7 +153,8 @@ def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
         "ece": evaluation.ece,
         "episodes": evaluation.episodes,
         "seconds": evaluation.seconds,
-        "protocol": described | {"training_commit": trained["commit"]},
+        "protocol": described
+        | {"training_ways": facts["training"]["ways"], "training_commit": trained["commit"]},
     }
 
 

@@ -58,6 +58,7 @@ def flags(tmp_path_factory):
         "--dataset=image_folder",
         f"--data_dir={folder}",
         "--ways=3",
+        "--training_ways=4",
         "--queries=2",
         "--meta_batch_size=2",
         "--filters=4",
@@ -91,6 +92,7 @@ def test_a_run_leaves_its_files_and_says_what_it_reached(run):
     folder, output, error = run
     assert {path.name for path in folder.iterdir()} >= FILES
     lines = output.splitlines()
+    assert "4-way 1-shot" in lines[0], "training tasks have ways of their own"
     assert sum(line.startswith("epoch ") for line in lines) == 2
     assert all("episodes/s" in line for line in lines if line.startswith("epoch "))
     assert "bin/evaluate.py" in lines[-1]
@@ -135,6 +137,12 @@ def test_other_flags_on_a_run_are_refused(run, repository, flags):
     assert code == 2
     assert len(error.strip().splitlines()) == 1
     assert "--ways=3" in error and "--ways=2" in error
+
+
+def test_training_ways_need_a_head_that_takes_any(repository, flags, tmp_path):
+    code, _, error = _train(repository, *flags, "--head=free", f"--run_dir={tmp_path}/run")
+    assert code == 2
+    assert "--training_ways=4" in error and len(error.strip().splitlines()) == 1
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(repository, tmp_path):
