@@ -1,4 +1,4 @@
-"""A classifier that was learned from a few examples: what `MetaLearner.adapt` returns."""
+"""What `MetaLearner.adapt` returns: a classifier, or a function, that was learned from a few examples."""
 
 from __future__ import annotations
 
@@ -18,70 +18,95 @@ _CHUNK = 256
 
 
 class TaskState(NamedTuple):
-    """What adaptation leaves behind: all that predictions on new images need beside the body."""
+    """What adaptation leaves behind: all that predictions on new images need beside the body.
+
+    Attributes:
+        tensors: the adapted tensors of the head, w_N.
+        body_statistics: of the body's batch normalisation, each mean and variance [channels].
+        head_statistics: of the head's, likewise.
+    """
 
     tensors: list[tf.Tensor]
     body_statistics: Statistics
     head_statistics: Statistics
 
 
+class AdaptedRegressor:
+    """Answers new inputs with numbers. It keeps the adapted head, and uses the body that the learner has."""
+
+    def __init__(self, functions: AdaptationFunctions, state: TaskState):
+        """Made by `MetaLearner.adapt`."""
+        self._functions = functions
+        self._state = state
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        """Returns outputs, float [count, dimensions], of inputs [count, ...] or of a single one."""
+        inputs = self._functions.check(inputs)
+        chunks = [inputs[i : i + _CHUNK] for i in range(0, len(inputs), _CHUNK)]
+        return np.concatenate([self._functions.answer(chunk, self._state) for chunk in chunks])
+
+
 class AdaptedClassifier:
-    """Names the classes of new images.
+    """Names the classes of new images. It keeps the adapted head, and uses the body that the learner has.
 
     Attributes:
         classes: the labels given to `adapt`, sorted; column c of every prediction belongs to `classes[c]`.
     """
 
-    def __init__(self, functions: _Functions, state: TaskState, classes: np.ndarray):
+    def __init__(self, functions: AdaptationFunctions, state: TaskState, classes: np.ndarray):
         """Made by `MetaLearner.adapt`."""
-        self._functions = functions
-        self._state = state
+        self._outputs = AdaptedRegressor(functions, state)
         self.classes = classes
 
     def predict(self, images: Any) -> np.ndarray:
-        """Returns class probabilities, float [images, ways], for one image or many.
+        """Returns class probabilities for one image or many.
 
         Args:
             images: [count, height, width, channels] or a single [height, width, channels], pixels 0..255.
 
         Returns:
-            Probabilities [count, ways]; for a single image, [1, ways].
+            Probabilities, float32 [count, ways]; for a single image, [1, ways].
+
+        Raises:
+            ValueError: for images of another shape than the body takes.
         """
         return keras.ops.convert_to_numpy(keras.ops.softmax(self.predict_logits(images)))
 
     def predict_logits(self, images: Any) -> np.ndarray:
-        """Returns logits [images, ways]; see `predict`."""
-        images = self._functions.check(images)
-        chunks = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
-        return np.concatenate([self._functions.answer(chunk, self._state) for chunk in chunks])
+        """Returns logits [count, ways]; see `predict`."""
+        return self._outputs.predict(images)
 
     def classify(self, images: Any) -> np.ndarray:
-        """Returns the most probable label of each image, [images]."""
+        """Returns the most probable label of each image, [count]; see `predict`."""
         return self.classes[np.argmax(self.predict_logits(images), axis=-1)]
 
 
-class _Functions:
+class AdaptationFunctions:
     """The two compiled steps of a learner, traced once for any number of images, examples and ways."""
 
-    def __init__(self, learner: MetaLearner):
+    def __init__(self, learner: MetaLearner, normalization: str):
+        """Compiles adaptation and prediction under "support" or "running" statistics."""
         self.image_shape = tuple(learner.body.input_shape[1:])
+        classifies = learner.inner_loss == "cross_entropy"
         images = tf.TensorSpec([None, *self.image_shape], tf.float32)
-        label_shape = [None] if learner.inner_loss == "cross_entropy" else [None, None]
         labels = tf.TensorSpec(
-            label_shape, tf.int32 if learner.inner_loss == "cross_entropy" else tf.float32
+            [None] if classifies else [None, None], tf.int32 if classifies else tf.float32
         )
-        free = learner.head_initialization == "free"
+        static_ways = (
+            learner.head.output_shape[-1] if learner.head_initialization == "free" else None
+        )
 
         @tf.function(input_signature=[images, labels, tf.TensorSpec([], tf.int32)])
-        def adapt(support: tf.Tensor, classes: tf.Tensor, ways: tf.Tensor) -> TaskState:
-            return learner.task_state(
-                support, classes, learner.head.output_shape[-1] if free else ways
-            )
+        def adapt(support: tf.Tensor, targets: tf.Tensor, ways: tf.Tensor) -> TaskState:
+            return learner.task_state(support, targets, static_ways or ways, normalization)
 
         outputs = adapt.get_concrete_function().structured_outputs
         state = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
         self.adapt = adapt
-        self.answer = tf.function(learner.answer, input_signature=[images, state])
+        self.answer = tf.function(
+            lambda queries, task: learner.answer(queries, task, normalization),
+            input_signature=[images, state],
+        )
 
     def check(self, images: Any) -> np.ndarray:
         """Returns images as a float32 batch, or says what is wrong with them."""
@@ -96,13 +121,10 @@ class _Functions:
         return images
 
 
-def adapt_classifier(
-    learner: MetaLearner, support_images: Any, support_labels: Any
-) -> AdaptedClassifier:
+def adapt_to(
+    learner: MetaLearner, functions: AdaptationFunctions, support_images: Any, support_labels: Any
+) -> AdaptedClassifier | AdaptedRegressor:
     """Does the work of `MetaLearner.adapt`; see there."""
-    if learner.adaptation_functions is None:
-        learner.adaptation_functions = _Functions(learner)
-    functions: _Functions = learner.adaptation_functions
     images, labels = functions.check(support_images), np.asarray(support_labels)
     if len(labels) != len(images):
         raise ValueError(
@@ -110,7 +132,7 @@ def adapt_classifier(
         )
     if learner.inner_loss == "squared_error":
         targets = labels.reshape(len(labels), -1).astype(np.float32)
-        return AdaptedClassifier(functions, functions.adapt(images, targets, 0), np.array([]))
+        return AdaptedRegressor(functions, functions.adapt(images, targets, targets.shape[1]))
     classes, indices = np.unique(labels, return_inverse=True)
     rows = learner.head.output_shape[-1]
     if learner.head_initialization == "free" and len(classes) != rows:

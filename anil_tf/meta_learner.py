@@ -15,7 +15,13 @@ import tensorflow as tf
 from anil_tf.adaptation.losses import LOSSES, half_squared_norm
 from anil_tf.adaptation.over_tasks import over_tasks
 from anil_tf.adaptation.unrolled import gradient_descent
-from anil_tf.adapted_classifier import AdaptedClassifier, TaskState, adapt_classifier
+from anil_tf.adapted_classifier import (
+    AdaptationFunctions,
+    AdaptedClassifier,
+    AdaptedRegressor,
+    TaskState,
+    adapt_to,
+)
 from anil_tf.models.heads import INITIALIZATIONS, Head, make_head
 from anil_tf.models.normalization import (
     Batch,
@@ -121,15 +127,15 @@ class MetaLearner(ReplicatedModel):
         self.seed = int(seed)
 
         self.body = body
-        scale = self._add_prototype_scale(head) if head_initialization == "prototype" else None
-        self.prototype_scale = scale
-        self._head: Head = make_head(head, head_initialization, scale)
+        self.prototype_scale: keras.Variable | None = None
+        self._head: Head = make_head(head, head_initialization, self._add_prototype_scale)
         # Only what is learned is tracked: the last layer of a zero or prototype head has no weights of its own.
         self.learned_head = self._head.learned_model
         self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
         self.inner_step_sizes = self._add_step_sizes()
         self._vectorizes = not _has_convolutions(head)
-        self.adaptation_functions: Any = None
+        # Filled by `adapt`, a compiled pair of steps per normalisation; a tuple hides it from Keras' tracking.
+        self._held: tuple = ({},)
         self.built = True
 
     # ---- Parts -----------------------------------------------------------------------------------------------------
@@ -138,6 +144,11 @@ class MetaLearner(ReplicatedModel):
     def head(self) -> keras.Model:
         """The head as it was given."""
         return self._head.model
+
+    @property
+    def adaptation_functions(self) -> dict[str, AdaptationFunctions]:
+        """The compiled steps of `adapt`, by normalisation."""
+        return self._held[0]
 
     @property
     def body_variables(self) -> list[keras.Variable]:
@@ -150,14 +161,14 @@ class MetaLearner(ReplicatedModel):
         shared = {id(variable) for variable in self.body_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in shared]
 
-    def _add_prototype_scale(self, head: keras.Model) -> keras.Variable:
+    def _add_prototype_scale(self, width: int) -> keras.Variable:
         # Squared distances grow with the width of the features; this start keeps the first logits near 1.
-        width = float(head.input_shape[-1])
-        return self.add_weight(
+        self.prototype_scale = self.add_weight(
             name="prototype_scale",
             shape=(),
             initializer=keras.initializers.Constant(width**-0.5),
         )
+        return self.prototype_scale
 
     def _add_step_sizes(self) -> list[keras.Variable]:
         shapes: list[tuple[int, ...]] = []
@@ -290,6 +301,8 @@ class MetaLearner(ReplicatedModel):
     def _ways(self, labels: tf.Tensor) -> int | tf.Tensor:
         if self.head_initialization == "free":
             return int(self.head.output_shape[-1])
+        if self.inner_loss == "squared_error":
+            return labels.shape[-1]
         return self.ways if self.ways is not None else tf.cast(tf.reduce_max(labels), tf.int32) + 1
 
     def _dropout_seed(self, training: bool, task: tf.Tensor) -> tf.Tensor | None:
@@ -302,18 +315,23 @@ class MetaLearner(ReplicatedModel):
 
     # ---- One task at a time: adapt, then predict on whatever images come ------------------------------------------
 
-    def adapt(self, support_images: Any, support_labels: Any) -> AdaptedClassifier:
+    def adapt(
+        self, support_images: Any, support_labels: Any, *, normalization: str = "support"
+    ) -> AdaptedClassifier | AdaptedRegressor:
         """Learns a new task from a few examples.
 
-        Batch normalisation uses the statistics of the support ("running": its moving statistics), so that the answer
-        for an image never depends on the images it is asked with, whatever the normalisation of the training.
+        The answer for an image never depends on the images it is asked with, whatever the normalisation of the
+        training. The two steps are compiled at the first call and kept: change settings by `replace`.
 
         Args:
             support_images: [examples, height, width, channels], pixels 0..255.
-            support_labels: one label per image; any values that sort, such as integers or names.
+            support_labels: one label per image; any values that sort, such as integers or names (squared error: the
+                target of each example, [examples, dimensions]).
+            normalization: "support" (batch normalisation by the statistics of the examples) or "running" (by moving
+                statistics, which the learner must have been trained for).
 
         Returns:
-            An `AdaptedClassifier`.
+            An `AdaptedClassifier`; for squared error an `AdaptedRegressor`.
 
         Raises:
             ValueError: when images and labels do not match, or the head cannot take that many classes.
@@ -322,49 +340,64 @@ class MetaLearner(ReplicatedModel):
             >>> classifier = learner.adapt(my_images, ["cat", "cat", "dog", "dog"])
             >>> classifier.predict(new_images)
         """
-        return adapt_classifier(self, support_images, support_labels)
+        _one_of("normalization", normalization, ("support", "running"))
+        if normalization not in self.adaptation_functions:
+            self.adaptation_functions[normalization] = AdaptationFunctions(self, normalization)
+        functions = self.adaptation_functions[normalization]
+        return adapt_to(self, functions, support_images, support_labels)
 
-    def task_state(self, images: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor) -> TaskState:
+    def task_state(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        ways: int | tf.Tensor,
+        normalization: str = "support",
+    ) -> TaskState:
         """Adapts to one task, given as tensors.
 
         Args:
             images: support images, [n_s, ...].
             labels: support labels, int [n_s] in 0..ways-1 (regression: targets [n_s, dimensions]).
-            ways: number of classes.
+            ways: number of classes (regression: dimensions).
+            normalization: "support" or "running".
 
         Returns:
             The adapted tensors, and the statistics that predictions are to use.
         """
-        source: Source = Moving() if self.normalization == "running" else Batch()
+        source: Source = Moving() if normalization == "running" else Batch()
         features, body_statistics = self._features(images, source)
         tensors = self._adapt(features, labels, ways, _inner(source))
         _, head_statistics = self._head(tensors, features, source)
         return TaskState(tensors, body_statistics, head_statistics)
 
-    def answer(self, images: tf.Tensor, state: TaskState) -> tf.Tensor:
-        """Logits [rows, ways] of images [rows, ...] under an adapted state."""
-        is_running = self.normalization == "running"
-        features, _ = self._features(
-            images, Moving() if is_running else Given(state.body_statistics)
-        )
-        logits, _ = self._head(
-            state.tensors, features, Moving() if is_running else Given(state.head_statistics)
-        )
+    def answer(
+        self, images: tf.Tensor, state: TaskState, normalization: str = "support"
+    ) -> tf.Tensor:
+        """Logits [rows, ways] of images [rows, ...] under the state that `task_state` returned."""
+        is_running = normalization == "running"
+        of_body: Source = Moving() if is_running else Given(state.body_statistics)
+        of_head: Source = Moving() if is_running else Given(state.head_statistics)
+        features, _ = self._features(images, of_body)
+        logits, _ = self._head(state.tensors, features, of_head)
         return logits
 
     # ---- Keras: what fit and evaluate accept, configuration -------------------------------------------------------
 
     def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any):
         """As `keras.Model.fit`; `x` and `validation_data` may be `Tasks` or a `tf.data.Dataset` of meta-batches."""
+        _need_a_number_of(x, "steps_per_epoch", kwargs)
+        _need_a_number_of(validation_data, "validation_steps", kwargs)
         options = {"shuffle": False, "validation_data": self._dataset(validation_data)} | kwargs
         return super().fit(self._dataset(x), *args, **options)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any):
         """As `keras.Model.evaluate`; `x` may be `Tasks`, with `steps` given."""
+        _need_a_number_of(x, "steps", kwargs)
         return super().evaluate(self._dataset(x), *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any):
         """As `keras.Model.predict`; `x` may be `Tasks`, with `steps` given."""
+        _need_a_number_of(x, "steps", kwargs)
         return super().predict(self._dataset(x), *args, **kwargs)
 
     def _dataset(self, x: Any) -> Any:
@@ -396,7 +429,8 @@ class MetaLearner(ReplicatedModel):
         Example:
             >>> learner.replace(ways=20, normalization="support").evaluate(tasks, steps=100)
         """
-        other = MetaLearner(self.body, self.head, **(self.settings() | changes))
+        settings = self.settings() | {"dtype": self.dtype_policy} | changes
+        other = MetaLearner(self.body, self.head, **settings)
         pairs = list(zip(other.inner_step_sizes, self.inner_step_sizes, strict=False))
         if other.prototype_scale is not None and self.prototype_scale is not None:
             pairs.append((other.prototype_scale, self.prototype_scale))
@@ -419,7 +453,8 @@ class MetaLearner(ReplicatedModel):
             "body": keras.saving.serialize_keras_object(self.body),
             "head": keras.saving.serialize_keras_object(self.head),
         }
-        return parts | self.settings() | {"name": self.name}
+        dtype = keras.dtype_policies.serialize(self.dtype_policy)
+        return parts | self.settings() | {"name": self.name, "dtype": dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MetaLearner":
@@ -433,10 +468,9 @@ class MetaLearner(ReplicatedModel):
     def describe(self) -> dict[str, str]:
         """Returns in words what is adapted and in which geometry, for protocols and cards."""
         names = [self._head.adapted_names[position] for position in self._adapted]
-        is_convex = self.inner_l2 > 0 and len(kernel_layers(self.head)) == 1
-        geometry = "strongly convex" if is_convex else "nonconvex"
-        if len(kernel_layers(self.head)) == 1 and not is_convex:
-            geometry = "convex, not strongly (inner_l2 = 0)"
+        geometry = "nonconvex"
+        if _is_linear(self.head):
+            geometry = "strongly convex" if self.inner_l2 else "convex, not strongly (inner_l2 = 0)"
         return {
             "adapted": ", ".join(names),
             "body": f"{self.body.name}, {_count(self.body_variables):,} parameters",
@@ -463,6 +497,12 @@ def _at_least_zero(option: str, value: float) -> None:
         raise ValueError(f"{option} must be 0 or more. Received: {value}.")
 
 
+def _need_a_number_of(x: Any, steps: str, options: dict[str, Any]) -> None:
+    """Refuses `Tasks`, which never end, without a number of steps."""
+    if hasattr(x, "as_dataset") and options.get(steps) is None:
+        raise ValueError(f"Tasks never end, so {steps} is needed. Received: none.")
+
+
 def _adapted_positions(head: Head, frozen: str) -> list[int]:
     """Positions, among the tensors of the head, of those that the inner loop moves."""
     last = head.last_layer_tensors if frozen == "head" else 0
@@ -477,6 +517,18 @@ def _adapted_positions(head: Head, frozen: str) -> list[int]:
 def _has_convolutions(model: keras.Model) -> bool:
     """Whether the head has filters of its own per task, which no vectorised kernel takes."""
     return any("Conv" in type(layer).__name__ for layer in kernel_layers(model))
+
+
+def _is_linear(head: keras.Model) -> bool:
+    """Whether the head is one linear layer: then the inner loss is convex in it."""
+    harmless = keras.layers.InputLayer | keras.layers.Flatten | keras.layers.Identity
+    layers = head._flatten_layers(include_self=False)
+    working = [layer for layer in layers if not isinstance(layer, harmless)]
+    return (
+        len(working) == 1
+        and isinstance(working[0], keras.layers.Dense)
+        and working[0].activation is keras.activations.linear
+    )
 
 
 def _draws_at_random(model: keras.Model) -> bool:

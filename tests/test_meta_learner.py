@@ -174,14 +174,26 @@ def test_meta_gradient_equals_proposition_1(steps, inner_l2, float64):
         np.testing.assert_allclose(by_id[id(variable)], gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_first_order_differs_and_needs_no_hessian(float64):
-    inputs, labels = tensors(meta_batch((4,)), tf.float64)
+def test_first_order_is_the_gradient_at_the_adapted_head(float64):
+    """FOMAML: dL_D/dw at w_N stands in for dL_D/dw_0, and phi counts in the query loss alone."""
+    inputs, labels = tensors(meta_batch((4,), tasks=1), tf.float64)
     learner = smooth_learner(first_order=True)
-    exact = meta_gradient(learner.replace(first_order=False), inputs, labels)
-    first = meta_gradient(learner, inputs, labels)
-    assert (
-        max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(exact, first, strict=True)) > 1e-3
-    )
+    images, classes = inputs["support_images"][0], inputs["support_labels"][0]
+    state = learner.task_state(images, classes, WAYS)
+    phi = learner.body_variables
+    with tf.GradientTape() as tape:
+        tape.watch(state.tensors)
+        logits = learner.answer(inputs["query_images"][0], state)
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels[0], logits=logits)
+        )
+    of_w, of_phi = tape.gradient(loss, [state.tensors, [v.value for v in phi]])
+    expected = {
+        id(v): g for v, g in zip([*phi, *learner.head_variables], [*of_phi, *of_w], strict=True)
+    }
+    gradients = meta_gradient(learner, inputs, labels)
+    for variable, gradient in zip(learner.trainable_variables, gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected[id(variable)], rtol=1e-9, atol=1e-12)
 
 
 def test_a_zero_last_layer_hides_the_layers_below_it_at_the_first_step(float64):
@@ -203,6 +215,20 @@ def test_a_meta_batch_equals_its_tasks_one_by_one(normalization, adapted_layers)
     for task in range(TASKS):
         alone = learner({name: value[task : task + 1] for name, value in inputs.items()})
         np.testing.assert_allclose(together[task], alone[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
+def test_the_meta_gradient_is_the_mean_over_tasks(adapted_layers):
+    learner = conv_learner(adapted_layers)
+    inputs, labels = tensors(meta_batch((16, 16, 1)), tf.float32)
+    compiled = tf.function(meta_gradient, reduce_retracing=True)
+    together = compiled(learner, inputs, labels)
+    each = [
+        compiled(learner, {name: v[t : t + 1] for name, v in inputs.items()}, labels[t : t + 1])
+        for t in range(TASKS)
+    ]
+    for whole, *parts in zip(together, *each, strict=True):
+        np.testing.assert_allclose(whole, np.mean(parts, axis=0), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("head_initialization", ["free", "zero", "prototype"])
@@ -296,7 +322,9 @@ def test_adapt_answers_as_a_call_does(normalization, adapted_layers, head_initia
         adapted_layers, normalization=normalization, head_initialization=head_initialization
     )
     inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
-    classifier = learner.adapt(inputs["support_images"][0], inputs["support_labels"][0])
+    classifier = learner.adapt(
+        inputs["support_images"][0], inputs["support_labels"][0], normalization=normalization
+    )
     np.testing.assert_allclose(
         classifier.predict_logits(inputs["query_images"][0]),
         learner(inputs)[0],
@@ -321,7 +349,7 @@ def test_adapt_takes_names_any_number_of_images_and_never_retraces():
         == classifier.classes[probabilities[:2].argmax(1)].tolist()
     )
     learner.adapt(support[:4], [0, 1, 0, 1]).predict(many[:3])
-    functions = learner.adaptation_functions
+    functions = learner.adaptation_functions["support"]
     assert functions.adapt.experimental_get_tracing_count() == 1
     assert functions.answer.experimental_get_tracing_count() == 1
 
@@ -427,6 +455,22 @@ def test_description_names_layers_and_geometry():
     assert words["adapted"] == "logits/kernel, logits/bias"
     assert words["geometry"] == "strongly convex"
     assert conv_learner(2, inner_l2=0.1).describe()["geometry"] == "nonconvex"
+    bent = keras.Sequential([keras.Input((4,)), keras.layers.Dense(WAYS, activation="relu")])
+    body, head = split(bent, 1)
+    assert anil_tf.MetaLearner(body, head, inner_l2=0.1).describe()["geometry"] == "nonconvex"
+
+
+def test_boil_freezes_the_last_kernel_layer_and_what_follows_it():
+    layers = [keras.layers.Dense(4), keras.layers.Dense(WAYS), keras.layers.LayerNormalization()]
+    body, head = split(keras.Sequential([keras.Input((4,)), *layers]), 2)
+    words = anil_tf.MetaLearner(body, head, frozen_in_adaptation="head").describe()
+    assert words["adapted"] == ", ".join(v.path for v in layers[0].trainable_variables)
+
+
+def test_the_prototype_scale_starts_from_the_width_of_the_last_layer():
+    for adapted_layers in (1, "all"):
+        learner = smooth_learner(adapted_layers, head_initialization="prototype")
+        assert float(learner.prototype_scale) == pytest.approx(6**-0.5)
 
 
 def test_a_training_call_needs_no_compile():
@@ -434,13 +478,31 @@ def test_a_training_call_needs_no_compile():
     assert conv_learner()(inputs, training=True).shape == (TASKS, WAYS * QUERIES, WAYS)
 
 
-def test_regression_with_squared_error():
+@pytest.mark.parametrize("head_initialization", ["free", "zero"])
+def test_regression_with_squared_error(head_initialization):
     keras.utils.set_random_seed(0)
     body, head = split(mlp(input_shape=(1,), classes=1), 1)
-    learner = anil_tf.MetaLearner(body, head, inner_loss="squared_error", inner_step_size=0.01)
+    learner = anil_tf.MetaLearner(
+        body,
+        head,
+        inner_loss="squared_error",
+        inner_step_size=0.01,
+        head_initialization=head_initialization,
+    )
     x = np.linspace(-1, 1, 10, dtype="float32").reshape(1, 10, 1)
     inputs = {"support_images": x, "support_labels": 2 * x, "query_images": x}
     start = np.mean((learner.replace(inner_steps=0)(inputs) - 2 * x) ** 2)
     assert np.mean((learner(inputs) - 2 * x) ** 2) < start
-    classifier = learner.adapt(x[0], 2 * x[0])
-    np.testing.assert_allclose(classifier.predict_logits(x[0]), learner(inputs)[0], atol=1e-5)
+    outputs = learner.adapt(x[0], 2 * x[0]).predict(x[0])
+    np.testing.assert_allclose(outputs, learner(inputs)[0], atol=1e-5)
+
+
+def test_tasks_need_a_number_of_steps():
+    tasks = type("Tasks", (), {"as_dataset": staticmethod(dataset)})()
+    learner = compiled_learner()
+    with pytest.raises(ValueError, match="steps_per_epoch is needed"):
+        learner.fit(tasks)
+    with pytest.raises(ValueError, match="Tasks never end, so steps is needed"):
+        learner.evaluate(tasks)
+    with pytest.raises(ValueError, match="validation_steps is needed"):
+        learner.fit(tasks, steps_per_epoch=1, validation_data=tasks)

@@ -10,6 +10,7 @@ The symmetric heads ignore the order of classes and take any number of ways. Wit
 gradient at the first inner step, because it reaches them through a weight that is still zero.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import keras
@@ -21,7 +22,8 @@ from anil_tf.models.split import kernel_layers, split
 
 INITIALIZATIONS = ("free", "zero", "prototype")
 
-# Called with features [rows, ...] and the source of statistics; see `pure_call`.
+MakeScale = Callable[[int], keras.Variable]
+# Outputs [rows, ...] and the statistics of batch normalisation that were used.
 Result = tuple[tf.Tensor, normalization.Statistics]
 
 
@@ -50,7 +52,14 @@ class Head(Protocol):
         ways: int | tf.Tensor,
         statistics: normalization.Source,
     ) -> list[tf.Tensor]:
-        """Returns the adapted tensors before the first inner step."""
+        """Returns the adapted tensors before the first inner step.
+
+        Args:
+            features: of the support, [n_s, ...].
+            labels: of the support, int [n_s].
+            ways: number of classes.
+            statistics: where batch normalisation takes mean and variance from.
+        """
 
     def __call__(
         self,
@@ -59,7 +68,17 @@ class Head(Protocol):
         statistics: normalization.Source,
         dropout_seed: tf.Tensor | None = None,
     ) -> Result:
-        """Returns logits [rows, ways] and the statistics of batch normalisation used."""
+        """Applies the head.
+
+        Args:
+            tensors: the adapted tensors, as `start` orders them.
+            features: [rows, ...].
+            statistics: where batch normalisation takes mean and variance from.
+            dropout_seed: int [2]; dropout is on exactly when it is given.
+
+        Returns:
+            Logits [rows, ways] and the statistics of batch normalisation used.
+        """
 
 
 class FreeHead:
@@ -78,18 +97,33 @@ class FreeHead:
     @property
     def last_layer_tensors(self) -> int:
         """See `Head`."""
-        return len(kernel_layers(self.model)[-1].trainable_variables)
+        # The last kernel layer, and normalisation that may follow it.
+        variables = self.model.trainable_variables
+        first = kernel_layers(self.model)[-1].trainable_variables[0]
+        return len(variables) - [id(variable) for variable in variables].index(id(first))
 
     @property
     def step_size_shapes(self) -> list[tuple[int, ...]]:
         """See `Head`."""
         return [tuple(variable.shape) for variable in self.model.trainable_variables]
 
-    def start(self, features, labels, ways, statistics) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        ways: int | tf.Tensor,
+        statistics: normalization.Source,
+    ) -> list[tf.Tensor]:
         """See `Head`; the task's examples play no part."""
         return [tf.convert_to_tensor(variable) for variable in self.model.trainable_variables]
 
-    def __call__(self, tensors, features, statistics, dropout_seed=None) -> Result:
+    def __call__(
+        self,
+        tensors: list[tf.Tensor],
+        features: tf.Tensor,
+        statistics: normalization.Source,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> Result:
         """See `Head`."""
         return pure_call(
             self.model, tensors, features, statistics=statistics, dropout_seed=dropout_seed
@@ -99,19 +133,19 @@ class FreeHead:
 class SymmetricHead:
     """A head whose last, linear layer starts from the task itself; layers below it are learned."""
 
-    def __init__(self, model: keras.Model, prototype_scale: keras.Variable | None):
+    def __init__(self, model: keras.Model, make_scale: MakeScale | None):
         """Takes the head apart.
 
         Args:
             model: the head as `split` returns it; it ends in a Dense layer, whose own weights go unused.
-            prototype_scale: the learned scale s, a scalar; None for `zero`.
+            make_scale: makes the learned scale s, a scalar, given the width of the last layer's input; None for `zero`.
 
         Raises:
             ValueError: when the model does not end in a linear Dense layer.
         """
         self.model = model
-        self.prototype_scale = prototype_scale
         self.learned_model, self.width = _take_apart(model)
+        self.prototype_scale = None if make_scale is None else make_scale(self.width)
 
     @property
     def _trunk_variables(self) -> list[keras.Variable]:
@@ -134,7 +168,13 @@ class SymmetricHead:
         trunk = [tuple(variable.shape) for variable in self._trunk_variables]
         return [*trunk, (self.width, 1), (1,)]
 
-    def start(self, features, labels, ways, statistics) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        ways: int | tf.Tensor,
+        statistics: normalization.Source,
+    ) -> list[tf.Tensor]:
         """See `Head`."""
         trunk = [tf.convert_to_tensor(variable) for variable in self._trunk_variables]
         if self.prototype_scale is None:
@@ -144,13 +184,26 @@ class SymmetricHead:
         kernel, bias = prototype_start(hidden, labels, ways, self.prototype_scale)
         return [*trunk, kernel, bias]
 
-    def __call__(self, tensors, features, statistics, dropout_seed=None) -> Result:
+    def __call__(
+        self,
+        tensors: list[tf.Tensor],
+        features: tf.Tensor,
+        statistics: normalization.Source,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> Result:
         """See `Head`."""
         *trunk, kernel, bias = tensors
         hidden, used = self._below(trunk, features, statistics, dropout_seed)
         return tf.matmul(hidden, kernel) + bias, used
 
-    def _below(self, tensors, features, statistics, dropout_seed) -> Result:
+    def _below(
+        self,
+        tensors: list[tf.Tensor],
+        features: tf.Tensor,
+        statistics: normalization.Source,
+        dropout_seed: tf.Tensor | None,
+    ) -> Result:
+        """Inputs [rows, width] of the last layer."""
         if self.learned_model is None:
             return features, {}
         hidden, used = pure_call(
@@ -204,14 +257,14 @@ def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:
 def make_head(
     model: keras.Model,
     initialization: str,
-    prototype_scale: keras.Variable | None = None,
+    make_scale: MakeScale | None = None,
 ) -> Head:
     """Returns the head of the given initialization.
 
     Args:
         model: the head as `split` returns it.
         initialization: "free", "zero" or "prototype".
-        prototype_scale: the learned scale; for "prototype" only.
+        make_scale: makes the learned scale, given the width of the last layer's input; used for "prototype" only.
 
     Raises:
         ValueError: for an unknown initialization.
@@ -221,7 +274,7 @@ def make_head(
     if initialization == "zero":
         return SymmetricHead(model, None)
     if initialization == "prototype":
-        return SymmetricHead(model, prototype_scale)
+        return SymmetricHead(model, make_scale)
     raise ValueError(
         f"head_initialization must be one of {', '.join(INITIALIZATIONS)}. Received: {initialization!r}."
     )

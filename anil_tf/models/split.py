@@ -2,7 +2,8 @@
 
 The head is the last k layers that own a kernel (a trainable weight of two or more axes); normalisation, activations and
 pooling belong to the kernel before them. The cut is one tensor of the model's graph through which everything flows: a
-residual block therefore moves whole. Body and head share their layers, and so their weights, with the model given.
+residual block therefore moves whole. Body and head share their layers, and so their weights, with the model given; only
+a last layer whose softmax is taken off is a copy.
 """
 
 import dataclasses
@@ -162,11 +163,11 @@ def _head(nodes: list[_Node], cut: Any, outputs: Any, name: str) -> keras.Model:
 
 def _without_softmax(layer: Any) -> Any:
     """Returns the last layer without its softmax, and None for a layer that is nothing else."""
-    is_softmax = getattr(layer, "activation", None) is keras.activations.softmax
-    if not (is_softmax or isinstance(layer, keras.layers.Softmax)):
+    is_only_softmax = type(layer).__name__ == "Softmax"  # the layer, and the operation of keras.ops
+    if not (is_only_softmax or getattr(layer, "activation", None) is keras.activations.softmax):
         return layer
     logging.info("The final softmax of the model is removed: losses here take logits.")
-    if isinstance(layer, keras.layers.Softmax | keras.layers.Activation):
+    if is_only_softmax or isinstance(layer, keras.layers.Activation):
         return None
     linear = type(layer).from_config(layer.get_config() | {"activation": "linear"})
     linear.build(layer.get_build_config()["input_shape"])

@@ -21,7 +21,7 @@ def head_model(adapted_layers=1):
 
 
 def scale(value):
-    return keras.Variable(value, name="prototype_scale")
+    return lambda width: keras.Variable(value, name="prototype_scale")
 
 
 def task(ways, shots, width, seed=0):

@@ -88,14 +88,18 @@ def test_normalisation_and_pooling_go_with_the_kernel_before_them():
     assert type(body.layers[-1]).__name__ == "ReLU"
 
 
-@pytest.mark.parametrize("form", ["argument", "layer", "activation"])
+@pytest.mark.parametrize("form", ["argument", "layer", "activation", "operation"])
 def test_a_final_softmax_is_removed(form, caplog):
-    last = {
+    last: dict[str, list] = {
         "argument": [layers.Dense(5, activation="softmax")],
         "layer": [layers.Dense(5), layers.Softmax()],
         "activation": [layers.Dense(5), layers.Activation("softmax")],
-    }[form]
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(6), *last])
+    }
+    if form == "operation":
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.ops.softmax(layers.Dense(5)(layers.Dense(6)(inputs))))
+    else:
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(6), *last[form]])
     with caplog.at_level("INFO", logger="absl"):
         body, head = split(model, 1)
     inputs = np.random.default_rng(0).normal(size=[3, 4]).astype("float32")
