@@ -8,12 +8,14 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from anil_tf.episodes.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _GREY_MODES = ("1", "L", "LA")
+# The values of EXIF's orientation that lay an image on its side.
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 def in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -26,20 +28,23 @@ def in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def shape(path: pathlib.Path) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) of an image, from its header.
+    """Height, width and channels (1 or 3) of an upright image, from its header.
 
     Raises:
         DataError: if it is not an image.
     """
     try:
         with Image.open(path) as image:
-            return image.height, image.width, 1 if image.mode in _GREY_MODES else 3
+            height, width = image.height, image.width
+            if image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:
+                height, width = width, height
+            return height, width, 1 if image.mode in _GREY_MODES else 3
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
 
 def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray:
-    """Reads one image.
+    """Reads one image, turned upright as its EXIF orientation says.
 
     Args:
         path: the file.
@@ -54,7 +59,7 @@ def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray
     """
     try:
         with Image.open(path) as image:
-            pixels = image.convert("L" if channels == 1 else "RGB")
+            pixels = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
     height, width = size

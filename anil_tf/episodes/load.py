@@ -28,7 +28,7 @@ def load(
     """Loads one split of a data set as an endless supply of tasks.
 
     Args:
-        name: glyphs, omniglot, omniglot_background, cifar_fs, fc100, mini_imagenet, sinusoid,
+        name: glyphs, omniglot, omniglot_rotated, omniglot_background, cifar_fs, fc100, mini_imagenet, sinusoid,
             image_folder, or `tfds:NAME` for any TFDS data set with an image and a label.
         split: "train", "validation" or "test"; no class is in two of them.
         ways: classes in a task (sinusoid: ignored).

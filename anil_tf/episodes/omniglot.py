@@ -24,26 +24,28 @@ VALIDATION_ALPHABETS = (
 )
 
 
-def load(split: str, data_dir: str | None) -> ClassImages:
-    """Loads the split of Vinyals et al. 2016, every character in 4 rotations.
+def load(split: str, data_dir: str | None, *, rotated_tests: bool = False) -> ClassImages:
+    """Loads the split of Vinyals et al. 2016.
 
-    As published with Prototypical Networks (Snell et al. 2017), each rotation by 90 degrees counts
-    as a class of its own, in validation and test too.
+    Rotations by 90 degrees are extra classes in train. Validation and test use the characters as
+    drawn; published work differs here, and with Prototypical Networks (Snell et al. 2017) every
+    rotation is a class in validation and test too: `rotated_tests`.
 
     Args:
-        split: "train", "validation" or "test": 4112, 688 or 1692 classes of 20 drawings.
+        split: "train", "validation" or "test": 4112, 172 or 423 classes of 20 drawings.
         data_dir: TFDS' directory, or None.
+        rotated_tests: rotate in validation and test too, which makes 688 and 1692 classes of them.
 
     Returns:
         The split's drawings by class, uint8 [drawings, 28, 28, 1].
     """
     drawings = _drawings(prepared.directory(data_dir))
     labels = class_split.published("omniglot_vinyals")["splits"][split]
-    description = (
-        f"Vinyals split ({len(labels)} characters in {split}), every character in 4 rotations,"
-        f" each counted as a class ({4 * len(labels)} classes), as in Snell et al. 2017"
-    )
-    return _rotated(drawings, labels, _ROTATIONS, description)
+    rotates = rotated_tests or split == "train"
+    rotations = _ROTATIONS if rotates else (0,)
+    shown = "characters in 4 rotations, each a class" if rotates else "characters as drawn"
+    description = f"Vinyals split ({split}: {shown}, {len(labels) * len(rotations)} classes)"
+    return _rotated(drawings, labels, rotations, description)
 
 
 def load_background(split: str, data_dir: str | None) -> ClassImages:

@@ -44,6 +44,9 @@ Source = ClassImages | Sinusoids
 DATASETS: dict[str, Callable[[Request], Source]] = {
     "glyphs": lambda asked: glyphs.load(asked.split, asked.data_dir),
     "omniglot": lambda asked: omniglot.load(asked.split, asked.data_dir),
+    "omniglot_rotated": lambda asked: omniglot.load(
+        asked.split, asked.data_dir, rotated_tests=True
+    ),
     "omniglot_background": lambda asked: omniglot.load_background(asked.split, asked.data_dir),
     "cifar_fs": lambda asked: cifar.load("cifar_fs", asked.split, asked.data_dir),
     "fc100": lambda asked: cifar.load("fc100", asked.split, asked.data_dir),

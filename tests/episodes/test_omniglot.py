@@ -15,18 +15,25 @@ def loaded(shared_tfds):
 
 
 @pytest.mark.parametrize(
-    ("split", "characters"), [("train", 1028), ("validation", 172), ("test", 423)]
+    ("name", "split", "characters", "turns"),
+    [
+        ("omniglot", "train", 1028, 4),
+        ("omniglot", "validation", 172, 1),
+        ("omniglot", "test", 423, 1),
+        ("omniglot_rotated", "train", 1028, 4),
+        ("omniglot_rotated", "test", 423, 4),
+    ],
 )
-def test_every_rotation_is_a_class_in_the_vinyals_split(loaded, split, characters):
-    tasks = loaded("omniglot", split)
+def test_rotations_are_extra_classes_in_the_vinyals_split(loaded, name, split, characters, turns):
+    tasks = loaded(name, split)
     assert tasks.image_shape == (28, 28, 1)
-    assert len(tasks.class_names) == len(set(tasks.class_names)) == 4 * characters
+    assert len(tasks.class_names) == len(set(tasks.class_names)) == turns * characters
     assert set(tasks.source.sizes) == {20}
-    assert "4 rotations" in tasks.split_description
-    images = tasks.source.images.numpy().reshape(4, characters, 20, 28, 28)
-    for turns in range(4):
-        np.testing.assert_array_equal(images[turns], np.rot90(images[0], turns, axes=(2, 3)))
-    assert tasks.class_names[characters].endswith("_rot090")
+    assert ("4 rotations" if turns == 4 else "as drawn") in tasks.split_description
+    images = tasks.source.images.numpy().reshape(turns, characters, 20, 28, 28)
+    for turn in range(turns):
+        np.testing.assert_array_equal(images[turn], np.rot90(images[0], turn, axes=(2, 3)))
+    assert tasks.class_names[-1].endswith("_rot270" if turns == 4 else "_rot000")
 
 
 def test_ink_is_bright_on_dark(loaded):
