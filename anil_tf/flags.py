@@ -25,6 +25,7 @@ EXIT_STOPPED = 75
 
 # Flags that say how or where a command runs, not what the run is: they are no part of a run.
 _NOT_PART_OF_A_RUN = frozenset({"overwrite", "verbosity", "flagfile"})
+_DIRECTORIES = frozenset({"run_dir", "data_dir"})
 
 
 class InputError(ValueError):
@@ -150,6 +151,7 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 "dataset",
                 "glyphs",
                 "The data set: glyphs (built in, no download), omniglot (Vinyals split), "
+                "omniglot_rotated (the same, rotated in test too), "
                 "omniglot_background (background/evaluation split), cifar_fs, fc100, "
                 "mini_imagenet, sinusoid (regression), image_folder, or tfds:NAME for any TFDS "
                 "data set with an image and a label.",
@@ -252,7 +254,7 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 "none",
                 ("none", "scalar", "per_variable"),
                 "Learn the inner step size in the outer loop, starting at --inner_step_size: one "
-                "scalar, or one per adapted variable (Meta-SGD).",
+                "scalar, or one per entry of each adapted variable (Meta-SGD).",
             ),
             _real(
                 "inner_l2",
@@ -508,7 +510,7 @@ def blamed_on(*names: str) -> Iterator[None]:
         text = " ".join(str(error).split())
         if any(f"--{name}" in text for name in names):
             raise InputError(text) from error
-        received = " ".join(f"--{name}={FLAGS[name].value}" for name in names)
+        received = " ".join(FLAGS[name].serialize() or f"--{name}" for name in names)
         raise InputError(f"{received}: {text}") from error
 
 
@@ -521,13 +523,60 @@ def settings(groups: Sequence[str]) -> dict[str, str]:
     Returns:
       Flag name to line, such as {"ways": "--ways=5", "augment": "--noaugment"}; flags without a
       value are left out, and so are those that are no part of a run (such as --overwrite).
+      Directories are absolute, so that the lines mean the same wherever they are read.
     """
-    names = [flag.name for group in groups for flag in GROUPS[group][1]]
-    return {
-        name: FLAGS[name].serialize()
-        for name in names
-        if name not in _NOT_PART_OF_A_RUN and FLAGS[name].value is not None
-    }
+    lines = {}
+    for flag in _of_a_run(groups):
+        if flag.name in _DIRECTORIES:
+            lines[flag.name] = _directory_line(flag.name, FLAGS[flag.name].value)
+        else:
+            lines[flag.name] = FLAGS[flag.name].serialize()
+    return {name: line for name, line in lines.items() if line}
+
+
+def defaults(groups: Sequence[str]) -> dict[str, str]:
+    """What `settings` returns where no flag is given.
+
+    Args:
+      groups: the groups to take.
+    """
+    lines = {flag.name: _absl_flag(flag).serialize() for flag in _of_a_run(groups)}
+    return {name: line for name, line in lines.items() if line}
+
+
+def _of_a_run(groups: Sequence[str]) -> list[_Flag]:
+    declared = [flag for group in groups for flag in GROUPS[group][1]]
+    return [flag for flag in declared if flag.name not in _NOT_PART_OF_A_RUN]
+
+
+def _directory_line(name: str, value: str | None) -> str:
+    if value is None:
+        return ""
+    is_remote = "://" in value  # such as gs://bucket, which TFDS reads
+    return f"--{name}={value if is_remote else os.path.abspath(os.path.expanduser(value))}"
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Reads a run's flags.txt, which holds what `settings` returned.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Flag name to line, such as {"ways": "--ways=5", "augment": "--noaugment"}.
+    """
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.startswith("--")]
+    return {_name_in(line): line for line in lines}
+
+
+def _name_in(line: str) -> str:
+    """The flag that a flagfile's line sets; --noaugment is the flag augment."""
+    name = line.removeprefix("--").partition("=")[0]
+    flags = {flag.name: flag for _, group in GROUPS.values() for flag in group}
+    positive = flags.get(name.removeprefix("no"))
+    is_negation = name not in flags and positive and isinstance(positive.parser, _Boolean)
+    return name.removeprefix("no") if is_negation else name
 
 
 def defaults_from_run(run_dir: str | os.PathLike[str]) -> None:
@@ -546,13 +595,10 @@ def defaults_from_run(run_dir: str | os.PathLike[str]) -> None:
             "bin/train.py makes one."
         )
     chosen = {name for name in FLAGS if FLAGS[name].present}
-    with open(path, encoding="utf-8") as file:
-        lines = [line.strip() for line in file if line.startswith("--")]
-    for line in lines:
-        name, _, value = line.removeprefix("--").partition("=")
-        if not value:
-            value = "false" if name.startswith("no") and name[2:] in FLAGS else "true"
-            name = name[2:] if value == "false" else name
+    for name, line in read_settings(path).items():
+        _, has_value, value = line.partition("=")
+        if not has_value:
+            value = "false" if line == f"--no{name}" else "true"
         # The directory may have been moved or copied since: the one given is the one meant.
         if name in FLAGS and name not in chosen and name != "run_dir":
             FLAGS[name].value = FLAGS[name].parser.parse(value)

@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """Seeds everything, sets determinism, and makes the distribution strategy; call it first."""
-    import keras
-    import tensorflow as tf
-    from absl import logging
-
+    """Makes the distribution strategy and seeds everything; call it first."""
     from anil_tf.training import distribution
 
-    logging.set_verbosity(logging.INFO if FLAGS.verbosity >= 1 else logging.WARNING)
-    tf.get_logger().setLevel("INFO" if FLAGS.verbosity >= 1 else "ERROR")
     with blamed_on("strategy"):
         made = distribution.create(FLAGS.strategy)
         replicas = made.num_replicas_in_sync
@@ -35,10 +29,18 @@ def strategy() -> tf.distribute.Strategy:
                 f"--meta_batch_size={FLAGS.meta_batch_size}: expected a multiple of the {replicas} "
                 f"replicas of --strategy={FLAGS.strategy}."
             )
+    seed()
+    return made
+
+
+def seed() -> None:
+    """Seeds everything, and sets determinism."""
+    import keras
+    import tensorflow as tf
+
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return made
 
 
 def tasks(split: str, **changes: Any) -> anil_tf.episodes.Tasks:
@@ -79,6 +81,12 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
     with blamed_on("adapted_layers"):
         body, head = models.split(network, FLAGS.adapted_layers)
     if FLAGS.mixed_precision:
+        if not body.weights:
+            raise flags.InputError(
+                f"--mixed_precision: computes the body in bfloat16, but all layers adapt "
+                f"(--adapted_layers={FLAGS.adapted_layers}), so that no body is left; expected "
+                "fewer adapted layers, or no --mixed_precision."
+            )
         _compute_in_bfloat16(body)
     if not FLAGS.train_body:
         body.trainable = False
@@ -113,6 +121,12 @@ def optimizer(model: anil_tf.MetaLearner) -> keras.optimizers.Optimizer:
     """The outer optimizer of a learner; make it under the strategy's scope."""
     from anil_tf.training import optimizers
 
+    with blamed_on("head", "adapted_layers", "train_body"):
+        if not model.trainable_variables:
+            raise ValueError(
+                "nothing to train: a zero head of one layer has no weights of its own; expected "
+                "another head, more adapted layers, or a body that is trained."
+            )
     with blamed_on("schedule", "warmup_steps"):
         return optimizers.build(
             model,
@@ -160,14 +174,6 @@ def _network(drawn: anil_tf.episodes.Tasks) -> keras.Model:
             )
         if FLAGS.body == "resnet12":
             return models.resnet12(input_shape=shape, classes=outputs)
-        if FLAGS.body.startswith("applications:"):
-            return models.applications(
-                FLAGS.body.removeprefix("applications:"),
-                input_shape=shape,
-                classes=outputs,
-                pretrained=FLAGS.pretrained,
-                trainable=FLAGS.train_body,
-            )
         if FLAGS.body.startswith("applications:"):
             return models.applications(
                 FLAGS.body.removeprefix("applications:"),

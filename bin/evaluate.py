@@ -10,7 +10,8 @@ is added to DIR/evaluations.jsonl and to DIR/card.md; nothing else is changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launch import flags, launch
@@ -34,6 +35,19 @@ _PART_OF_THE_MODEL = (
     "learned_inner_step_size",
     "mixed_precision",
 )
+# Facts of the training that stand in the protocol beside the test-time values.
+_OF_THE_TRAINING = (
+    "ways",
+    "shots",
+    "queries",
+    "inner_steps",
+    "meta_batch_size",
+    "augment",
+    "epochs",
+    "commit",
+)
+# Of these two evaluations differ always, whatever their protocols.
+_NO_DIFFERENCE = ("evaluation_seconds",)
 
 
 def main() -> int:
@@ -43,21 +57,33 @@ def main() -> int:
         _check_run("compare")
     _refuse_changes_of_the_model()
     flags.defaults_from_run(FLAGS.run_dir)
+    _refuse_another_class_split("run_dir")
+    if FLAGS.compare is not None:
+        _refuse_another_class_split("compare")
+
+    import assemble
 
     from anil_tf.evaluation import card, compare, evaluate
 
+    assemble.seed()
     tasks = _tasks()
     learner = _learner("run_dir", tasks)
     options = {"episodes": FLAGS.episodes, "jit_compile": FLAGS.jit_compile == "on"}
     evaluation = evaluate(learner, tasks, **options)
-    result = _result(evaluation, learner, tasks)
+    result = _result(evaluation, _protocol("run_dir", evaluation, learner, tasks))
     record = dict(result)
     if FLAGS.compare is not None:
-        other = evaluate(_learner("compare", tasks), tasks, **options)
-        result["comparison"] = _comparison(compare(evaluation, other), other)
-    card.add_evaluation(FLAGS.run_dir, record)
+        learner = _learner("compare", tasks)
+        other = evaluate(learner, tasks, **options)
+        result["comparison"] = _comparison(
+            compare(evaluation, other),
+            other,
+            result["protocol"],
+            _protocol("compare", other, learner, tasks),
+        )
     _print_table(result)
-    print(card.dumps(result))
+    print(card.dumps(result), flush=True)
+    _record(record)
     return flags.EXIT_DONE
 
 
@@ -69,21 +95,39 @@ def _check_run(flag: str) -> None:
             f"--{flag}={directory or ''}: expected the directory of a run, which has a flags.txt; "
             "bin/train.py makes one."
         )
+    unfinished = ""
     if not all(os.path.isfile(os.path.join(directory, name)) for name in _OF_A_FINISHED_RUN):
+        unfinished = f"one without {' and '.join(_OF_A_FINISHED_RUN)}"
+    else:
+        # A finished run that is being extended still has the model of its first end.
+        reached, wanted = _epochs_of_the_model(directory), _settings_of(directory)["epochs"]
+        if reached is not None and wanted != f"--epochs={reached}":
+            unfinished = f"one that is being extended from --epochs={reached} to {wanted}"
+    if unfinished:
         raise InputError(
-            f"--{flag}={directory}: expected a finished run, received one without "
-            f"{' and '.join(_OF_A_FINISHED_RUN)}; python bin/train.py "
-            f"--flagfile={directory}/flags.txt --run_dir={directory} goes on with it."
+            f"--{flag}={directory}: expected a finished run, received {unfinished}; python "
+            f"bin/train.py --flagfile={directory}/flags.txt --run_dir={directory} goes on with it."
         )
+
+
+def _epochs_of_the_model(directory: str) -> int | None:
+    from anil_tf.evaluation import card
+
+    return card.read(directory)["training"].get("epochs")
+
+
+def _settings_of(directory: str) -> dict[str, str]:
+    """The settings of a run, those that its version did not know at their defaults."""
+    path = os.path.join(directory, "flags.txt")
+    return {**flags.defaults(GROUPS), **flags.read_settings(path)}
 
 
 def _refuse_changes_of_the_model() -> None:
     """Refuses flags that would need another training."""
-    with open(os.path.join(FLAGS.run_dir, "flags.txt"), encoding="utf-8") as file:
-        trained = {line.strip() for line in file}
+    trained = _settings_of(FLAGS.run_dir)
     for name in _PART_OF_THE_MODEL:
         received = FLAGS[name].serialize()
-        if FLAGS[name].present and received not in trained:
+        if FLAGS[name].present and received != trained.get(name):
             raise InputError(
                 f"{received}: part of the trained model, which has another value; expected none, "
                 f"or one of the flags that can be changed: --ways, --shots, --queries, "
@@ -91,12 +135,32 @@ def _refuse_changes_of_the_model() -> None:
             )
 
 
+def _refuse_another_class_split(flag: str) -> None:
+    """Refuses to split a run's own data otherwise: training classes would be among the test's."""
+    directory = FLAGS[flag].value
+    trained, now = _settings_of(directory), flags.settings(GROUPS)
+    if now["dataset"] != trained["dataset"] or now["split_seed"] == trained["split_seed"]:
+        return
+    if now["dataset"] == "--dataset=image_folder" and not _same_folder(now, trained):
+        return
+    raise InputError(
+        f"{now['split_seed']}: the classes of the run in {directory} were split with "
+        f"{trained['split_seed']}, so that some of these would be classes it was trained on; "
+        f"expected {trained['split_seed']}, or another --dataset."
+    )
+
+
+def _same_folder(*settings: Mapping[str, str]) -> bool:
+    folders = {os.path.realpath(lines["data_dir"].partition("=")[2]) for lines in settings}
+    return len(folders) == 1
+
+
 def _tasks() -> Any:
     """The tasks to evaluate on: the run's data, with what the command line changes."""
     import assemble
 
     seed = FLAGS.seed if FLAGS["seed"].present else EVALUATION_SEED
-    return assemble.tasks(FLAGS.split, seed=seed, ways=FLAGS.ways)
+    return assemble.tasks(FLAGS.split, seed=seed, ways=FLAGS.ways, augment=False)
 
 
 def _learner(flag: str, tasks: Any) -> Any:
@@ -130,12 +194,13 @@ def _learner(flag: str, tasks: Any) -> Any:
         return learner.replace(ways=tasks.ways, **changes)
 
 
-def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
-    """The numbers with their protocol, as they are printed and recorded."""
+def _protocol(flag: str, evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
+    """The protocol of a run's evaluation; what the training did otherwise is named training_..."""
     from anil_tf.evaluation import card, protocol
 
-    facts = card.read(FLAGS.run_dir)
-    trained = facts["protocol"]
+    facts = card.read(FLAGS[flag].value)
+    # The protocol of the card is the validation's; the facts of the training are its own.
+    trained = {**facts["protocol"], **facts["training"]}
     described = protocol.describe(
         learner,
         tasks,
@@ -146,6 +211,11 @@ def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
         training_seconds=trained["training_seconds"],
         evaluation_seconds=evaluation.seconds,
     )
+    return described | {f"training_{name}": trained.get(name) for name in _OF_THE_TRAINING}
+
+
+def _result(evaluation: Any, protocol: dict[str, Any]) -> dict[str, Any]:
+    """The numbers with their protocol, as they are printed and recorded."""
     return {
         evaluation.metric: evaluation.value,
         "ci95": evaluation.ci95,
@@ -153,18 +223,32 @@ def _result(evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
         "ece": evaluation.ece,
         "episodes": evaluation.episodes,
         "seconds": evaluation.seconds,
-        "protocol": described
-        | {"training_ways": facts["training"]["ways"], "training_commit": trained["commit"]},
+        "protocol": protocol,
     }
 
 
-def _comparison(comparison: Any, other: Any) -> dict[str, Any]:
+def _record(record: dict[str, Any]) -> None:
+    """Adds the result to the run; the numbers are out, so that failing here is no failure."""
+    from anil_tf.evaluation import card
+
+    try:
+        card.add_evaluation(FLAGS.run_dir, record)
+    except OSError as error:
+        print(f"evaluate.py: warning: this evaluation is not recorded: {error}", file=sys.stderr)
+
+
+def _comparison(
+    comparison: Any, other: Any, here: dict[str, Any], there: dict[str, Any]
+) -> dict[str, Any]:
+    differing = [name for name in here if here[name] != there.get(name)]
     return {
         "run_dir": FLAGS.compare,
         other.metric: other.value,
         "difference": comparison.difference,
         "ci95": comparison.ci95,
         "episodes": comparison.episodes,
+        "differing": [name for name in differing if name not in _NO_DIFFERENCE],
+        "protocol": there,
     }
 
 
@@ -197,6 +281,8 @@ def _result_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             f"{scale * other['difference']:+.4g} ± {scale * other['ci95']:.2g}{unit}; "
             f"the interval {'leaves out' if excludes else 'holds'} 0",
         )
+        names = ", ".join(name.replace("_", " ") for name in other["differing"])
+        yield "protocols differ in", names or "nothing"
 
 
 if __name__ == "__main__":

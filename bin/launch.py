@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from absl import flags as absl_flags  # noqa: E402
-from absl import logging  # noqa: E402, F401  (it defines --verbosity)
+from absl import logging  # noqa: E402  (it defines --verbosity)
 
 
 def _flags_alone() -> ModuleType:
@@ -46,6 +46,7 @@ def launch(
     title: str,
     groups: Sequence[str],
     required: Sequence[str] = (),
+    goes_on: Callable[[], str] | None = None,
 ) -> None:
     """Parses the flags, runs `main` and ends the process with its exit code.
 
@@ -54,6 +55,7 @@ def launch(
       title: what the binary does and how it is called; the head of its help.
       groups: the groups of flags that it uses.
       required: flags that must have a value.
+      goes_on: says how to go on after a signal; None where nothing is saved to go on from.
     """
     flags.define(*groups)
     if _HELP.intersection(sys.argv[1:]):
@@ -61,7 +63,7 @@ def launch(
         sys.exit(flags.EXIT_DONE)
     _parse(sys.argv, required)
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_run(main))
+    sys.exit(_run(main, goes_on))
 
 
 def _parse(argv: Sequence[str], required: Sequence[str]) -> None:
@@ -99,19 +101,31 @@ def _import_tensorflow() -> None:
             heard.seek(0)
             said = [line for line in heard if not any(noise in line for noise in _NOISE)]
             sys.stderr.write("".join(said))
+    tensorflow.get_logger().setLevel("INFO" if flags.FLAGS.verbosity >= 1 else "ERROR")
 
 
-def _run(main: Callable[[], int | None]) -> int:
+def _run(main: Callable[[], int | None], goes_on: Callable[[], str] | None) -> int:
+    # absl keeps its level in the flag itself, so what a user asked for is left as it is.
+    if flags.FLAGS.verbosity < 1:
+        logging.set_verbosity(logging.WARNING)
     try:
         _import_tensorflow()
         return main() or flags.EXIT_DONE
     except KeyboardInterrupt:
-        return _fail("stopped by a signal; the same command goes on.", flags.EXIT_STOPPED)
+        return _stopped("stopped by a signal.", goes_on)
     except flags.InputError as error:
         return _fail(str(error), flags.EXIT_BAD_INPUT)
     except Exception as error:  # the last resort: a user sees one line, never a traceback
-        text = str(error) or type(error).__name__
-        return _fail(text, getattr(error, "exit_code", flags.EXIT_FAILED))
+        code = getattr(error, "exit_code", flags.EXIT_FAILED)
+        if code == flags.EXIT_STOPPED:
+            return _stopped(str(error), goes_on)
+        return _fail(str(error) or type(error).__name__, code)
+
+
+def _stopped(text: str, goes_on: Callable[[], str] | None) -> int:
+    if goes_on is None:
+        return _fail(text, flags.EXIT_FAILED)
+    return _fail(f"{text} {goes_on()}", flags.EXIT_STOPPED)
 
 
 def _fail(text: str, code: int) -> int:

@@ -7,9 +7,11 @@ curves.png, episodes.png and card.md. Ctrl-C saves and exits with code 75; the s
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from launch import flags, launch
@@ -20,10 +22,6 @@ GROUPS = ("data", "learner", "outer_loop", "run")
 
 def main() -> int:
     """Trains, or goes on, or says that there is nothing left to do."""
-    if not FLAGS.run_dir:
-        raise flags.InputError(
-            "--run_dir: expected a directory for the run's results, received none."
-        )
     directory = _directory()
     if not FLAGS.overwrite and directory.exists and directory.finished_epochs == FLAGS.epochs:
         print(f"The run in {FLAGS.run_dir} is finished: {FLAGS.epochs} epochs. {_next_step()}")
@@ -39,7 +37,7 @@ def _directory() -> Any:
     with flags.blamed_on("run_dir"):
         directory = RunDirectory(FLAGS.run_dir)
         if not FLAGS.overwrite:
-            directory.check(flags.settings(GROUPS))
+            directory.check(flags.settings(GROUPS), flags.defaults(GROUPS))
     return directory
 
 
@@ -58,6 +56,8 @@ def _train(directory: Any) -> None:
     if writes:
         _announce(directory, tasks, learner)
         directory.prepare(flags.settings(GROUPS), overwrite=FLAGS.overwrite)
+    # No worker may look for a state to go on from before an old run is deleted.
+    training.distribution.wait_for_all(strategy)
     result = training.run(
         learner,
         tasks,
@@ -70,7 +70,7 @@ def _train(directory: Any) -> None:
         weight_averaging=FLAGS.weight_averaging,
         jit_compile=assemble.jit_compile(),
         strategy=strategy,
-        callbacks=[_episode_pictures(directory, validation_tasks)],
+        after_epoch=_episode_pictures(directory, learner, validation_tasks),
     )
     if writes:
         _report(directory, learner, validation_tasks, result)
@@ -83,6 +83,9 @@ def _announce(directory: Any, tasks: Any, learner: Any) -> None:
         print(f"Deleting the run in {FLAGS.run_dir} (--overwrite).")
     elif directory.exists:
         print(f"Going on with the run in {FLAGS.run_dir}.")
+        done = directory.finished_epochs
+        if done:
+            print(f"Until epoch {FLAGS.epochs}, model.keras and card.md are those of epoch {done}.")
     print(
         f"{tasks.name}, {tasks.ways}-way {tasks.shots}-shot: {tasks.queries} queries per class, "
         f"{tasks.meta_batch_size} tasks per meta-step."
@@ -92,29 +95,27 @@ def _announce(directory: Any, tasks: Any, learner: Any) -> None:
     sys.stdout.flush()
 
 
-def _episode_pictures(directory: Any, tasks: Any) -> Any:
-    """A callback that puts a solved validation episode into TensorBoard, about ten in a run."""
-    import keras
+def _episode_pictures(directory: Any, learner: Any, tasks: Any) -> Callable[[int], None]:
+    """Puts a solved validation episode into TensorBoard, about ten in a run."""
     import tensorflow as tf
 
     from anil_tf.evaluation import figures
 
     every = max(1, FLAGS.epochs // 10)
+    folder = directory.file("tensorboard", "validation")
 
-    class EpisodePictures(keras.callbacks.Callback):
-        def on_train_begin(self, logs: Any = None) -> None:
-            self._writer = tf.summary.create_file_writer(
-                directory.file("tensorboard", "validation"), filename_suffix=".episode"
-            )
+    @functools.cache
+    def writer() -> Any:
+        return tf.summary.create_file_writer(folder, filename_suffix=".episode")
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if (epoch + 1) % every == 0:
-                picture = figures.episode_image(self.model, tasks)
-                with self._writer.as_default():
-                    tf.summary.image("episode", picture[None], step=epoch)
-                    self._writer.flush()
+    def after_epoch(epoch: int) -> None:
+        if (epoch + 1) % every == 0:
+            picture = figures.episode_image(learner, tasks)
+            with writer().as_default():
+                tf.summary.image("episode", picture[None], step=epoch)
+                writer().flush()
 
-    return EpisodePictures()
+    return after_epoch
 
 
 def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
@@ -141,6 +142,10 @@ def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
         validation={metric: result.best},
         training={
             "ways": FLAGS.training_ways or FLAGS.ways,
+            "shots": FLAGS.shots,
+            "queries": FLAGS.queries,
+            "inner_steps": FLAGS.inner_steps,
+            "augment": "crop and flip" if FLAGS.augment else "no",
             "epochs": result.epochs,
             "meta_steps": result.meta_steps,
             "best_epoch": result.best_epoch,
@@ -159,10 +164,17 @@ def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
     )
 
 
+def _how_to_go_on() -> str:
+    if not FLAGS.overwrite:
+        return "The same command goes on."
+    settings = shlex.quote(os.path.join(os.path.relpath(FLAGS.run_dir), "flags.txt"))
+    return f"python bin/train.py --flagfile={settings} goes on; --overwrite would start afresh."
+
+
 def _next_step() -> str:
     run_dir = shlex.quote(os.path.relpath(FLAGS.run_dir))
     return f"Next: python bin/evaluate.py --run_dir={run_dir} --split=test"
 
 
 if __name__ == "__main__":
-    launch(main, title=__doc__, groups=GROUPS, required=("run_dir",))
+    launch(main, title=__doc__, groups=GROUPS, required=("run_dir",), goes_on=_how_to_go_on)

@@ -49,7 +49,8 @@ def images(tmp_path_factory):
             pattern = np.kron(random.uniform(0, 255, (4, 4)), np.ones((7, 7)))
             for number in range(10):
                 noisy = np.clip(pattern + random.normal(0, 60, (28, 28)), 0, 255)
-                Image.fromarray(noisy.astype(np.uint8)).save(directory / f"{number}.png")
+                image = Image.fromarray(noisy.astype(np.uint8)).convert("RGB")
+                image.save(directory / f"{number}.png")
     return folder
 
 
@@ -73,6 +74,10 @@ def run_dir(images, tmp_path_factory):
         "--validation_episodes=4",
         "--inner_steps=2",
         "--seed=3",
+        "--augment",
+        "--mixed_precision",
+        "--learned_inner_step_size=scalar",
+        "--outer_step_size_head=0.01",
     )
     assert done.returncode == 0, done.stderr
     return directory
@@ -125,8 +130,16 @@ def test_the_last_line_is_the_result_with_its_protocol(as_trained):
         "episodes": EPISODES,
         "evaluation_seed": 0,
         "training_seed": 3,
+        "training_ways": 3,
+        "training_shots": 1,
+        "training_queries": 4,
+        "training_inner_steps": 2,
+        "training_meta_batch_size": 4,
+        "training_augment": "crop and flip",
+        "training_epochs": 1,
     }
     assert expected.items() <= result["protocol"].items()
+    assert result["protocol"]["inner_step_size"] != 0.1, "the learned value, not its start"
     assert {"commit", "hardware", "split_description", "checkpoint_rule"} <= set(result["protocol"])
 
 
@@ -142,6 +155,18 @@ def test_the_table_says_it_too(as_trained):
     assert len(starts) == 1  # aligned
     assert any(line.split() == ["training", "seed", "3"] for line in table)
     assert any(line.split() == ["evaluation", "seed", "0"] for line in table)
+
+
+def test_the_body_computes_in_bfloat16_and_all_weights_are_float32(run_dir):
+    import keras
+
+    import anil_tf.meta_learner  # noqa: F401  (registers it for loading)
+
+    learner = keras.saving.load_model(run_dir / "model.keras", compile=False)
+    computed = {layer.compute_dtype for layer in learner.body._flatten_layers() if layer.weights}
+    assert "bfloat16" in computed
+    assert {variable.dtype for variable in learner.trainable_variables} == {"float32"}
+    assert learner.head.compute_dtype == "float32"
 
 
 def test_only_the_card_and_the_record_of_evaluations_change(as_trained):
@@ -165,10 +190,14 @@ def test_compare_uses_the_same_episodes(as_trained, run_dir, unadapted):
     assert comparison["episodes"] == EPISODES and comparison["ci95"] > 0
     assert comparison["difference"] == pytest.approx(result["accuracy"] - comparison["accuracy"])
     assert "paired difference" in stdout
+    assert comparison["protocol"]["inner_steps"] == 0
+    assert comparison["differing"] == ["inner_steps"]
+    assert "protocols differ in" in stdout and stdout.count("inner steps\n") == 1
 
 
 def test_other_ways_shots_queries_steps_and_normalization(run_dir):
     changes = {"ways": 6, "shots": 3, "queries": 5, "inner_steps": 7, "meta_batch_size": 2}
+    trained = {"ways": 3, "shots": 1, "queries": 4, "inner_steps": 2, "meta_batch_size": 4}
     _, result = evaluate(
         f"--run_dir={run_dir}",
         "--split=validation",
@@ -179,6 +208,8 @@ def test_other_ways_shots_queries_steps_and_normalization(run_dir):
     expected = changes | {"split": "validation", "normalization": "support", "evaluation_seed": 9}
     assert expected.items() <= result["protocol"].items()
     assert result["protocol"]["training_seed"] == 3
+    for name, value in trained.items():
+        assert result["protocol"][f"training_{name}"] == value
 
 
 def test_other_ways_of_a_free_head_are_one_line_and_exit_code_2(free):
@@ -211,7 +242,42 @@ def main(monkeypatch):
             flags.FLAGS(["evaluate.py", *arguments])
             return script.main()
 
+    call.script = script
     return call
+
+
+def test_training_images_are_not_augmented_and_a_full_disk_costs_only_the_record(
+    main, run_dir, tmp_path, capsys, monkeypatch
+):
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    (copy / "evaluations.jsonl").unlink(missing_ok=True)
+    (copy / "evaluations.jsonl").mkdir()  # whoever may do anything cannot write here either
+    tasks, drawn = main.script._tasks, []
+    monkeypatch.setattr(main.script, "_tasks", lambda: drawn.append(tasks()) or drawn[0])
+    assert main(f"--run_dir={copy}", "--split=train", "--episodes=4") == 0
+    assert [one.augment for one in drawn] == [False]
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["protocol"]["split"] == "train"
+    warning = [line for line in said.err.splitlines() if "not recorded" in line]
+    assert len(warning) == 1 and str(copy) in warning[0]
+
+
+def test_deterministic_is_set_before_any_task_is_drawn(main, run_dir, monkeypatch):
+    import tensorflow as tf
+
+    class Drawn(Exception):
+        pass
+
+    def draw():
+        raise Drawn
+
+    called = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: called.append(1))
+    monkeypatch.setattr(main.script, "_tasks", draw)
+    with pytest.raises(Drawn):
+        main(f"--run_dir={run_dir}", "--deterministic")
+    assert called == [1]
 
 
 @pytest.mark.parametrize(
@@ -223,13 +289,21 @@ def main(monkeypatch):
         (["--run_dir={run}", "--head=zero"], "--head=zero: part of the trained model"),
         (["--run_dir={run}", "--compare={run}/checkpoints"], "--compare=.*expected the directory"),
         (["--run_dir={unfinished}"], "expected a finished run.*train.py --flagfile="),
+        (["--run_dir={extended}"], "being extended from --epochs=1 to --epochs=9; .*train.py"),
+        (["--run_dir={run}", "--compare={extended}"], "--compare=.*being extended"),
+        (["--run_dir={run}", "--split_seed=1"], "--split_seed=1: .*expected --split_seed=0"),
+        (["--run_dir={run}", "--split_seed=1", "--data_dir=/nowhere"], "not a directory"),
         (["--run_dir={run}", "--ways=9"], "8 classes"),
         (["--run_dir={run}", "--dataset=imagefolder"], "image_folder"),
     ],
 )
 def test_bad_input_names_the_flag(main, run_dir, tmp_path, arguments, said):
     shutil.copy(run_dir / "flags.txt", tmp_path)
-    places = {"run": run_dir, "unfinished": tmp_path}
+    extended = tmp_path / "extended"
+    shutil.copytree(run_dir, extended)
+    settings = (extended / "flags.txt").read_text()
+    (extended / "flags.txt").write_text(settings.replace("--epochs=1\n", "--epochs=9\n"))
+    places = {"run": run_dir, "unfinished": tmp_path, "extended": extended}
     with pytest.raises(flags.InputError, match=said) as error:
         main(*(argument.format(**places) for argument in arguments))
     assert "\n" not in str(error.value)

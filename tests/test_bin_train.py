@@ -1,7 +1,11 @@
 """The real bin/train.py on a small folder of images: files, exit codes, stop and resume."""
 
+import csv
+import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,14 +28,22 @@ FILES = {
 }
 
 
-def _start(repository, *arguments):
+def _start(repository, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, "bin/train.py", *arguments],
         cwd=repository,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _wait_for_a_state(folder):
+    """Waits until a run has begun and saved its first state."""
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _train(repository, *arguments):
@@ -106,15 +118,14 @@ def test_a_stopped_run_exits_75_and_the_same_command_ends_it_exactly(
     run, repository, flags, tmp_path
 ):
     folder = tmp_path / "stopped"
-    process = _start(repository, *flags, f"--run_dir={folder}")
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / "checkpoint").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    process = _start(repository, *flags, f"--run_dir={folder}", "--overwrite")
+    _wait_for_a_state(folder)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 75, error
     assert "of 60; saved in" in error
     assert len(error.strip().splitlines()) == 1
+    assert "flags.txt goes on" in error, "with --overwrite, the same command does not"
     assert not (folder / "model.keras").exists()
     code, output, error = _train(repository, f"--flagfile={folder}/flags.txt")
     assert code == 0, error
@@ -145,20 +156,73 @@ def test_training_ways_need_a_head_that_takes_any(repository, flags, tmp_path):
     assert "--training_ways=4" in error and len(error.strip().splitlines()) == 1
 
 
-def test_a_loss_that_is_not_finite_ends_in_one_line(repository, tmp_path):
-    code, _, error = _train(
-        repository,
-        "--dataset=sinusoid",
-        "--body=mlp",
-        "--shots=5",
-        "--inner_step_size=1e12",
-        "--steps_per_epoch=3",
-        f"--run_dir={tmp_path}/run",
-    )
+def test_a_loss_that_is_not_finite_ends_in_one_line_and_the_run_can_be_overwritten(
+    repository, tmp_path
+):
+    small = ["--dataset=sinusoid", "--body=mlp", "--shots=5", "--steps_per_epoch=3"]
+    small += [f"--run_dir={tmp_path}/run"]
+    code, _, error = _train(repository, *small, "--inner_step_size=1e12")
     assert code == 1
     assert len(error.strip().splitlines()) == 1
     for words in ("meta-step 1", "inner_step_size=1e+12", "state-0"):
         assert words in error
+    again = ["--epochs=1", "--overwrite", "--jit_compile=on"]
+    code, output, error = _train(repository, *small, *again)
+    assert code == 0, error
+    assert output.startswith("Deleting the run in ")
+    assert "--inner_step_size=0.1\n" in (tmp_path / "run" / "flags.txt").read_text()
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def _free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_machines_begin_afresh_stop_together_and_go_on(run, repository, flags, tmp_path):
+    folder = tmp_path / "together"
+    shutil.copytree(run[0], folder)
+
+    def start_both(*more):
+        workers = [f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"]
+        return [
+            _start(
+                repository,
+                *flags,
+                "--strategy=multi_worker",
+                f"--run_dir={folder}",
+                *more,
+                TF_CONFIG=json.dumps(
+                    {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+                ),
+            )
+            for index in range(2)
+        ]
+
+    stopped = start_both("--overwrite")
+    while (folder / "model.keras").exists() and all(one.poll() is None for one in stopped):
+        time.sleep(0.1)
+    _wait_for_a_state(folder)
+    stopped[1].send_signal(signal.SIGTERM)  # which reaches one of them only
+    for process in stopped:
+        _, error = process.communicate(timeout=200)
+        assert process.returncode == 75, error
+        assert "of 60; saved in" in error.strip().splitlines()[-1]
+    for number, process in enumerate(start_both()):
+        output, error = process.communicate(timeout=200)
+        assert process.returncode == 0, error
+        assert ("Going on" in output) == (number == 0), "one of them speaks"
+    tables = []
+    for path in (folder, run[0]):
+        with (path / "metrics.csv").open() as file:
+            tables.append(list(csv.DictReader(file)))
+    together, alone = tables
+    assert [row["epoch"] for row in together] == ["1", "2"]
+    # The meta-steps are those of one machine; rounding grows with every one of them.
+    assert float(together[0]["loss"]) == pytest.approx(float(alone[0]["loss"]), rel=1e-2)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in run[0].iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +230,14 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(repository, tmp_path):
     [
         ([], ["--run_dir"]),
         (["--dataset=fc1000"], ["--dataset=fc1000", "fc100"]),
+        (
+            ["--dataset=sinusoid", "--body=mlp", "--head=zero", "--notrain_body"],
+            ["--head=zero --adapted_layers=1 --notrain_body: nothing to train"],
+        ),
+        (
+            ["--dataset=sinusoid", "--body=mlp", "--adapted_layers=all", "--mixed_precision"],
+            ["--mixed_precision", "--adapted_layers=all"],
+        ),
     ],
 )
 def test_bad_input_is_named(repository, tmp_path, arguments, expected):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-def _run(repository, *arguments, code="flags.settings(GROUPS)"):
+def _run(repository, *arguments, code="flags.settings(GROUPS)", goes_on="None"):
     """Starts a binary that prints `code`'s value as JSON; returns (exit code, output, error)."""
     program = f"""
 import json, sys
@@ -18,7 +18,7 @@ module._import_tensorflow = lambda: None
 GROUPS = ("data", "learner", "outer_loop", "run")
 def main():
     print(json.dumps({code}))
-launch(main, title="A title.", groups=GROUPS)
+launch(main, title="A title.", groups=GROUPS, goes_on={goes_on})
 """
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -61,15 +61,29 @@ def test_a_bad_flag_gets_one_line_that_helps(repository, argument, expected):
 def test_settings_are_flagfile_lines_that_read_back(repository, tmp_path):
     given = ["--ways=7", "--augment", "--inner_step_size=0.25", "--adapted_layers=all"]
     given += ["--run_dir=a folder", "--overwrite", "--nodeterministic"]
+    given += ["--data_dir=gs://bucket/data"]
     _, output, _ = _run(repository, *given)
     settings = json.loads(output)
     assert settings["ways"] == "--ways=7"
     assert settings["adapted_layers"] == "--adapted_layers=all"
     assert "overwrite" not in settings, "a flagfile with --overwrite would delete the run"
+    assert settings["run_dir"] == f"--run_dir={repository}/a folder", "from wherever it is read"
+    assert settings["data_dir"] == "--data_dir=gs://bucket/data", "no path of this machine"
     file = tmp_path / "flags.txt"
     file.write_text("\n".join(settings.values()))
-    _, output, _ = _run(repository, f"--flagfile={file}")
-    assert json.loads(output) == settings
+    read = f"[flags.settings(GROUPS), flags.read_settings({str(file)!r}), flags.defaults(GROUPS)]"
+    _, output, _ = _run(repository, f"--flagfile={file}", code=read)
+    again, parsed, defaults = json.loads(output)
+    assert again == parsed == settings
+    changed = {name for name in settings if settings[name] != defaults.get(name)}
+    assert changed == {
+        "ways",
+        "augment",
+        "inner_step_size",
+        "adapted_layers",
+        "run_dir",
+        "data_dir",
+    }
 
 
 def test_a_runs_flags_are_defaults_that_the_command_line_overrides(repository, tmp_path):
@@ -97,7 +111,7 @@ def test_errors_are_mapped_to_exit_codes(repository):
     raised = {
         "flags.InputError('bad'),": 2,
         "ValueError('bad'),": 1,
-        "KeyboardInterrupt(),": 75,
+        "KeyboardInterrupt(),": 1,
     }
     for error, expected in raised.items():
         code, _, text = _run(repository, code=f"(_ for _ in ()).throw(*({error}))")
@@ -105,10 +119,23 @@ def test_errors_are_mapped_to_exit_codes(repository):
         assert "Traceback" not in text
         assert len(text.strip().splitlines()) == 1
     code, _, text = _run(
+        repository,
+        code="(_ for _ in ()).throw(*(KeyboardInterrupt(),))",
+        goes_on="lambda: 'More goes on.'",
+    )
+    assert (code, text) == (75, "-c: stopped by a signal. More goes on.\n")
+    code, _, text = _run(
         repository, "--verbosity=1", code="(_ for _ in ()).throw(ValueError('bad'))"
     )
     assert code == 1
     assert "Traceback" in text
+
+
+@pytest.mark.parametrize(("argument", "expected"), [("--verbosity=0", -1), ("--verbosity=1", 1)])
+def test_libraries_may_log_only_when_asked_to(repository, argument, expected):
+    code = "__import__('absl.logging').logging.get_verbosity()"
+    _, output, _ = _run(repository, argument, code=code)
+    assert json.loads(output) == expected
 
 
 def test_blamed_on_names_the_flag(repository):

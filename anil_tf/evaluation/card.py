@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
 from anil_tf.evaluation import protocol as protocols
+from anil_tf.files import write_atomically
 
 _PICTURES = {
     "episodes.png": "Solved episodes: support, queries, predictions; errors marked",
@@ -59,10 +63,8 @@ def write(
         "training": training,
         "command": command,
     }
-    path.with_name("card.json").write_text(dumps(facts, indent=2) + "\n", encoding="utf-8")
-    path.write_text(
-        render(facts, evaluations(path.parent), pictures(path.parent)), encoding="utf-8"
-    )
+    write_atomically(path.with_name("card.json"), dumps(facts, indent=2) + "\n")
+    write_atomically(path, render(facts, evaluations(path.parent), pictures(path.parent)))
 
 
 def add_evaluation(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -> None:
@@ -72,14 +74,20 @@ def add_evaluation(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -> No
         run_dir: the run directory; the card is renewed if the training has written one.
         result: accuracy or mse, ci95, loss, ece, episodes, seconds, protocol: what evaluate.py
             prints.
+
+    Raises:
+        OSError: if the run directory cannot be written to.
     """
     run_dir = pathlib.Path(run_dir)
-    with (run_dir / "evaluations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(dumps(result) + "\n")
+    with (run_dir / "evaluations.jsonl").open("a+b") as file:
+        # A kill may have torn the last line: this one must not be joined to it.
+        file.seek(-1 if file.tell() else 0, os.SEEK_END)
+        is_torn = file.read(1) not in (b"", b"\n")
+        file.write((b"\n" if is_torn else b"") + dumps(result).encode() + b"\n")
     facts = read(run_dir)
     if facts:
         text = render(facts, evaluations(run_dir), pictures(run_dir))
-        (run_dir / "card.md").write_text(text, encoding="utf-8")
+        write_atomically(run_dir / "card.md", text)
 
 
 def read(run_dir: str | pathlib.Path) -> dict[str, Any]:
@@ -89,11 +97,17 @@ def read(run_dir: str | pathlib.Path) -> dict[str, Any]:
 
 
 def evaluations(run_dir: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The evaluations recorded in a run directory, oldest first."""
+    """The evaluations recorded in a run directory, oldest first; torn lines are left out, aloud."""
     path = pathlib.Path(run_dir) / "evaluations.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    recorded = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            recorded += [json.loads(line)] if line else []
+        except ValueError:
+            logging.warning("%s, line %d is torn and left out.", path, number)
+    return recorded
 
 
 def pictures(run_dir: str | pathlib.Path) -> list[str]:
@@ -108,7 +122,8 @@ def render(
 
     Args:
         facts: protocol, validation, training and command, as in `write`.
-        results: evaluations, oldest first; of two with the same setting the later one is shown.
+        results: evaluations, oldest first; of two with the same setting the later one is shown,
+            and none of the model as it was before the training was extended.
         picture_names: pictures in the card's folder.
 
     Returns:
@@ -116,7 +131,9 @@ def render(
     """
     protocol = facts["protocol"]
     validation = {**facts["validation"], "episodes": protocol["episodes"], "protocol": protocol}
-    latest = {tuple(result["protocol"].get(key) for key in _SETTING): result for result in results}
+    epochs = facts["training"].get("epochs")
+    current = [r for r in results if r["protocol"].get("training_epochs") in (None, epochs)]
+    latest = {tuple(result["protocol"].get(key) for key in _SETTING): result for result in current}
     shown = [*latest.values(), validation]
     headline = _headline(protocol, list(latest.values())) or validation
     sections = [

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import anil_tf
@@ -30,6 +31,10 @@ _LABELS = {
     "shots": "shots per class",
     "meta_batch_size": "tasks per batch",
     "memory_gib": "memory (GiB)",
+    "training_shots": "training shots per class",
+    "training_queries": "training queries per class",
+    "training_meta_batch_size": "training tasks per meta-step",
+    "inner_step_size_range": "inner step sizes, smallest and largest",
 }
 
 
@@ -73,8 +78,7 @@ def describe(
         **learner.describe(),
         "normalization": learner.normalization,
         "inner_steps": learner.inner_steps,
-        "inner_step_size": learner.inner_step_size,
-        "learned_inner_step_size": learner.learned_inner_step_size,
+        **_inner_step_size(learner),
         "inner_l2": learner.inner_l2,
         "frozen_in_adaptation": learner.frozen_in_adaptation,
         "checkpoint_rule": checkpoint_rule,
@@ -86,6 +90,20 @@ def describe(
         "software": software(),
         "commit": commit(),
     }
+
+
+def _inner_step_size(learner: keras.Model) -> dict[str, Any]:
+    """The step size that adaptation uses: as set, or as learned (of many the mean, and the range).
+
+    The learned ones are said to six digits, all that float32 is good for.
+    """
+    kind = learner.learned_inner_step_size
+    if kind == "none":
+        return {"inner_step_size": learner.inner_step_size, "learned_inner_step_size": kind}
+    learned = np.concatenate([np.ravel(sizes.numpy()) for sizes in learner.inner_step_sizes])
+    mean, *ends = (float(f"{size:.6g}") for size in (learned.mean(), learned.min(), learned.max()))
+    values = {"inner_step_size": mean, "learned_inner_step_size": kind}
+    return values if learned.size == 1 else values | {"inner_step_size_range": ends}
 
 
 def hardware() -> dict[str, Any]:

@@ -7,6 +7,8 @@ stopped and resumed calls more than once; so the averages are kept beside the we
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -47,12 +49,27 @@ class WeightAverage(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the averages into the model."""
+        self._put_in()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the weights back."""
+        self._put_back()
+
+    @contextlib.contextmanager
+    def in_the_model(self) -> Iterator[None]:
+        """Has the averages in the model inside, the weights again afterwards."""
+        self._put_in()
+        try:
+            yield
+        finally:
+            self._put_back()
+
+    def _put_in(self) -> None:
         self._kept = [tf.identity(w.value) for w in self._weights]
         for weight, average in zip(self._weights, self.variables, strict=True):
             weight.assign(average)
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Puts the weights back."""
+    def _put_back(self) -> None:
         for weight, kept in zip(self._weights, self._kept, strict=True):
             weight.assign(kept)
         del self._kept

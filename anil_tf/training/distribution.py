@@ -58,8 +58,30 @@ def any_worker(value: bool, strategy: tf.distribute.Strategy) -> bool:
     Returns:
       The same value in every process.
     """
+    return value if workers(strategy) == 1 else _mean(float(value), strategy) > 0
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every process has called it."""
+    any_worker(False, strategy)
+
+
+def same_everywhere(value: int, strategy: tf.distribute.Strategy) -> bool:
+    """Whether all processes have the same value; all of them are told the same.
+
+    Args:
+      value: this process' value.
+      strategy: the strategy of the run.
+    """
     if workers(strategy) == 1:
-        return value
-    mine = tf.constant(float(value))
-    votes = strategy.run(lambda: tf.identity(mine))
-    return float(strategy.reduce(tf.distribute.ReduceOp.SUM, votes, axis=None)) > 0
+        return True
+    # Some process differs from the mean exactly if two processes differ.
+    return not any_worker(_mean(value, strategy) != value, strategy)
+
+
+def _mean(value: float, strategy: tf.distribute.Strategy) -> float:
+    """The mean of the processes' values, exact for small whole numbers that are all the same."""
+    mine = tf.constant(value, tf.float64)
+    values = strategy.run(lambda: tf.identity(mine))
+    total = float(strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
+    return total / strategy.num_replicas_in_sync

@@ -44,12 +44,21 @@ def check(
             )
 
 
-def largest_absolute(variables: Iterable[keras.Variable]) -> float:
-    """The largest absolute value among the variables; NaN if any entry is NaN."""
-    largest = [tf.reduce_max(tf.abs(tf.cast(v.value, tf.float32))) for v in variables]
-    total = tf.add_n(largest) if largest else tf.constant(0.0)
-    # The sum carries every NaN and infinity; reduce_max alone may drop a NaN.
-    return float(total) if not math.isfinite(float(total)) else float(tf.reduce_max(largest))
+def first_spoiled(variables: Iterable[keras.Variable]) -> tuple[str, float] | None:
+    """The first variable with an entry that is NaN or infinite.
+
+    Args:
+      variables: variables of a floating type, of any shapes.
+
+    Returns:
+      Its path and the first such entry; None if all entries are finite.
+    """
+    for variable in variables:
+        entries = tf.reshape(variable.value, [-1])
+        finite = tf.math.is_finite(entries)
+        if not tf.reduce_all(finite):
+            return variable.path, float(tf.boolean_mask(entries, ~finite)[0])
+    return None
 
 
 class DivergenceGuard(keras.callbacks.Callback):
@@ -85,8 +94,10 @@ class DivergenceGuard(keras.callbacks.Callback):
 
     def check_weights(self) -> None:
         """Raises `Diverged` unless every trainable weight is finite."""
-        largest = largest_absolute(self.model.trainable_variables)
-        self._check({"largest weight": largest}, self._meta_step())
+        spoiled = first_spoiled(self.model.trainable_variables)
+        if spoiled:
+            path, value = spoiled
+            self._check({f"weight {path}": value}, self._meta_step())
 
     def _check(self, values: dict[str, float], meta_step: int) -> None:
         check(

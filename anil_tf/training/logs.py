@@ -13,17 +13,8 @@ from typing import Any
 import keras
 import tqdm
 
+from anil_tf.files import write_atomically
 from anil_tf.training.checkpoints import Position
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file so that a reader, or a kill, meets the old or the new one, never half."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 class Table:

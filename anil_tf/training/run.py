@@ -17,10 +17,11 @@ not (on one machine; operations with random summation order need --deterministic
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -67,6 +68,7 @@ def run(
     jit_compile: bool | str = "auto",
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    after_epoch: Callable[[int], None] | None = None,
 ) -> Result:
     """Meta-trains a learner, or goes on with a run that was stopped.
 
@@ -83,6 +85,8 @@ def run(
       jit_compile: "auto", True or False, as in `MetaLearner.compile`.
       strategy: where to compute; None is one device.
       callbacks: further Keras callbacks; they must not change the learner.
+      after_epoch: called after every epoch with its number, counted from 0, while the learner has
+        the weights that were validated (their average, if the run keeps one).
 
     Returns:
       What the run reached on the validation tasks.
@@ -90,7 +94,8 @@ def run(
     Raises:
       Stopped: after SIGINT or SIGTERM, when the state is saved.
       Diverged: when the loss or a weight is no longer finite.
-      ValueError: when the checkpoint in `run_dir` belongs to another network.
+      ValueError: when the checkpoint in `run_dir` belongs to another network, or when the workers
+        do not share `run_dir`.
 
     Example:
       optimizer = optimizers.build(learner, step_size_body=1e-3, step_size_head=1e-3)
@@ -110,7 +115,9 @@ def run(
         writes=writes,
     )
     with StopRequest() as stop:
-        if not checkpoints.restore():
+        restored = checkpoints.restore()
+        _require_agreement(checkpoints.meta_step if restored else -1, run_dir, strategy)
+        if not restored:
             checkpoints.save()
         bar = ProgressBar(epochs * steps_per_epoch, checkpoints.meta_step, tasks.meta_batch_size)
         guard = _guard(learner, checkpoints)
@@ -134,6 +141,8 @@ def run(
             writes=writes,
         )
         shown = [bar, _tensorboard(run_dir), *callbacks] if writes else []
+        # All workers exchange their weights for the averages, one looks at them.
+        validated = _AfterEpoch(after_epoch if writes else None, average)
         try:
             _fit(
                 learner,
@@ -145,10 +154,11 @@ def run(
                 validation_steps=math.ceil(validation_episodes / validation_tasks.meta_batch_size),
                 # The guard comes first and the keeper last: nothing that is not finite is
                 # averaged, written or saved, and what is saved has been written.
-                callbacks=[guard, *([average] if average else []), log, *shown, keeper],
+                callbacks=[guard, *([average] if average else []), log, *shown, validated, keeper],
             )
         finally:
             bar.close()
+    distribution.wait_for_all(strategy)  # until the best weights are written
     checkpoints.restore_best()
     if writes:
         _save_model(learner, os.path.join(run_dir, "model.keras"))
@@ -216,6 +226,30 @@ def _fit(
             shuffle=False,
             verbose=0,
         )
+
+
+def _require_agreement(restored_step: int, run_dir: str, strategy: tf.distribute.Strategy) -> None:
+    """Raises in all workers unless they go on from the same meta-step (-1: from the beginning)."""
+    if not distribution.same_everywhere(restored_step, strategy):
+        found = f"meta-step {restored_step}" if restored_step >= 0 else "no checkpoint"
+        raise ValueError(
+            f"the workers go on from different states: this one found {found} in {run_dir}. "
+            "Expected a directory that all workers share."
+        )
+
+
+class _AfterEpoch(keras.callbacks.Callback):
+    """Calls a function while the model has the weights that were validated."""
+
+    def __init__(self, function: Callable[[int], None] | None, average: WeightAverage | None):
+        super().__init__()
+        self._function = function
+        self._average = average
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        with self._average.in_the_model() if self._average else contextlib.nullcontext():
+            if self._function:
+                self._function(epoch)
 
 
 class _RestoredMetrics(keras.callbacks.Callback):
@@ -287,7 +321,7 @@ class _Keeper(keras.callbacks.Callback):
         total = self._epochs * self._steps_per_epoch
         raise Stopped(
             f"stopped by a signal after meta-step {self._checkpoints.meta_step} of {total}; saved "
-            f"in {path}. The same command goes on."
+            f"in {path}."
         )
 
 

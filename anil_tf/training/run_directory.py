@@ -1,7 +1,8 @@
 """The directory of a run: whose it is, whether it is finished, and what may be done to it.
 
 The settings of a run are given as flagfile lines by name, such as {"ways": "--ways=5"}; they are
-kept in flags.txt, so that the file repeats or resumes the run.
+kept in flags.txt, so that the file repeats or resumes the run (`anil_tf.flags` writes and reads
+such lines).
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from anil_tf.training.logs import write_atomically
+from anil_tf.files import write_atomically
+from anil_tf.flags import read_settings
 
-# Where data and results lie may change between two starts of a run; what it computes may not.
-_MAY_DIFFER = frozenset({"run_dir", "data_dir"})
 _FILES = (
     "metrics.csv",
     "timing.csv",
@@ -67,28 +67,32 @@ class RunDirectory:
         """The path of something in this directory."""
         return os.path.join(self.path, *parts)
 
-    def check(self, settings: Mapping[str, str]) -> None:
+    def check(self, settings: Mapping[str, str], defaults: Mapping[str, str]) -> None:
         """Checks that these settings go on with the run that is here.
+
+        What may differ: where the results lie, where the data lie unless they are the user's own
+        folder, and more epochs under a constant schedule.
 
         Args:
           settings: flag name to flagfile line.
+          defaults: the same for every flag that has a default; it stands for one that is missing
+            here, or in the run because its version did not know the flag.
 
         Raises:
-          ValueError: naming the first setting that differs; more epochs are no difference.
+          ValueError: naming the first setting that differs.
         """
         if not self.exists:
             return
-        before = self._settings()
-        for name, line in settings.items():
-            old = before.get(name)
-            if name in _MAY_DIFFER or old is None or old == line:
+        before = {**defaults, **read_settings(self.file("flags.txt"))}
+        now = {**defaults, **settings}
+        for name in dict.fromkeys([*now, *before]):
+            old, new = before.get(name), now.get(name)
+            if old == new or _is_harmless(name, old, new, now):
                 continue
-            if name == "epochs" and _number(line) > _number(old):
-                continue
-            hint = " (an extension may only raise it)" if name == "epochs" else ""
             raise ValueError(
-                f"the run in {self.path} was made with {old}, received {line}{hint}. Choose "
-                "another --run_dir, or --overwrite to delete that run."
+                f"the run in {self.path} was made with {old or f'no --{name}'}, received "
+                f"{new or f'no --{name}'}{_hint(name, old, new)}. Choose another --run_dir, or "
+                "--overwrite to delete that run."
             )
 
     def prepare(self, settings: Mapping[str, str], *, overwrite: bool = False) -> None:
@@ -111,18 +115,6 @@ class RunDirectory:
             self.file("checkpoints", "finished.json"), json.dumps({"epochs": epochs}) + "\n"
         )
 
-    def _settings(self) -> dict[str, str]:
-        with open(self.file("flags.txt"), encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.startswith("--")]
-        settings = {line[2:].partition("=")[0]: line for line in lines}
-        # --noaugment is the flag augment; no flag of ours has a name that begins with "no" and
-        # goes on as another flag's.
-        return settings | {
-            name[2:]: line
-            for name, line in settings.items()
-            if name.startswith("no") and "=" not in line
-        }
-
     def _delete_run(self) -> None:
         """Deletes the files of a run, and nothing else that somebody put beside them.
 
@@ -135,5 +127,35 @@ class RunDirectory:
                 os.remove(self.file(name))
 
 
-def _number(line: str) -> int:
-    return int(line.partition("=")[2])
+def _is_harmless(name: str, old: str | None, new: str | None, now: Mapping[str, str]) -> bool:
+    """Whether a run computes the same although this setting differs."""
+    if name == "run_dir":
+        return True
+    if name == "data_dir":
+        # TFDS' data are the same wherever they lie; a folder of images is the data set itself.
+        is_the_data = now.get("dataset") == "--dataset=image_folder"
+        return not is_the_data or _folder(old) == _folder(new)
+    if name == "epochs":
+        # Any other schedule spreads over the epochs of the run.
+        return _is_raised(old, new) and now.get("schedule") == "--schedule=constant"
+    return False
+
+
+def _hint(name: str, old: str | None, new: str | None) -> str:
+    if name != "epochs":
+        return ""
+    if _is_raised(old, new):
+        return " (only a run with --schedule=constant can be extended)"
+    return " (an extension may only raise it)"
+
+
+def _is_raised(old: str | None, new: str | None) -> bool:
+    return old is not None and new is not None and int(_value(new)) > int(_value(old))
+
+
+def _folder(line: str | None) -> str | None:
+    return None if line is None else os.path.realpath(os.path.expanduser(_value(line)))
+
+
+def _value(line: str) -> str:
+    return line.partition("=")[2]

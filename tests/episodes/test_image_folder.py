@@ -40,6 +40,22 @@ def test_the_pixels_are_those_of_the_files(tmp_path, write_images):
     np.testing.assert_array_equal(images, [np.asarray(Image.open(path)) for path in files])
 
 
+def test_photographs_are_turned_upright(tmp_path):
+    upright = np.zeros((6, 8), np.uint8)
+    upright[:3, :2] = 255  # a bright corner at the top left
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(2):
+            exif = Image.Exif()
+            exif[0x0112] = 6  # a camera held upright: turn clockwise to show
+            image = Image.fromarray(np.rot90(upright))
+            image.save(tmp_path / "train" / name / f"{number}.jpg", exif=exif, quality=100)
+    tasks = load_folder(tmp_path)
+    assert tasks.image_shape == (6, 8, 1)
+    shown = tasks.source.images.numpy()[..., 0].astype(int)
+    np.testing.assert_allclose(shown, np.broadcast_to(upright, (4, 6, 8)), atol=60)
+
+
 def test_class_folders_are_split_by_the_split_seed_not_the_episode_seed(tmp_path, write_images):
     for number in range(12):
         write_images(tmp_path / f"class{number}", 2)

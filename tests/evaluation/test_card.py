@@ -140,6 +140,40 @@ def test_a_rewritten_card_keeps_the_evaluations(run_dir):
     assert text(run_dir) == before
 
 
+def test_evaluations_of_a_training_since_extended_are_kept_but_not_shown(run_dir):
+    card.add_evaluation(run_dir, result(0.4, training_epochs=10))
+    assert text(run_dir).startswith("# fc100, 5-way 5-shot: 50.00 %\n")
+    card.add_evaluation(run_dir, result(0.48, training_epochs=20))
+    assert text(run_dir).startswith("# fc100, 5-way 5-shot: 48.00 ± 0.71 %\n")
+    assert "40.00 ±" not in text(run_dir)
+    assert [entry["accuracy"] for entry in card.evaluations(run_dir)] == [0.4, 0.48]
+
+
+def test_a_torn_line_costs_only_itself(run_dir, caplog):
+    card.add_evaluation(run_dir, result(0.4))
+    path = run_dir / "evaluations.jsonl"
+    path.write_bytes(path.read_bytes() + '{"accuracy": 0.45, "name": "é'.encode()[:-1])
+    with caplog.at_level("WARNING", logger="absl"):
+        assert [entry["accuracy"] for entry in card.evaluations(run_dir)] == [0.4]
+    assert f"{path}, line 2 is torn" in caplog.text
+    card.add_evaluation(run_dir, result(0.48))
+    assert [entry["accuracy"] for entry in card.evaluations(run_dir)] == [0.4, 0.48]
+
+
+def test_a_card_that_cannot_be_written_leaves_the_old_one(run_dir, monkeypatch):
+    before = text(run_dir), (run_dir / "card.json").read_text(encoding="utf-8")
+
+    def full(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        card.add_evaluation(run_dir, result())
+    with pytest.raises(OSError, match="no space left"):
+        write(run_dir)
+    assert before == (text(run_dir), (run_dir / "card.json").read_text(encoding="utf-8"))
+
+
 def test_facts_can_be_read_back(run_dir, tmp_path):
     assert card.read(run_dir)["protocol"] == PROTOCOL
     assert card.read(tmp_path / "elsewhere") == {}

@@ -1,6 +1,7 @@
 import json
 import subprocess
 
+import keras
 import pytest
 
 import anil_tf
@@ -48,6 +49,30 @@ def test_nothing_that_published_rows_leave_unsaid_is_missing(described):
     assert described["commit"] and described["software"]["anil_tf"] == anil_tf.__version__
     assert described["hardware"]["cores"] >= 1 and described["hardware"]["memory_gib"] > 0
     assert described["hardware"]["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "expected"),
+    [
+        ("scalar", [0.3], {"inner_step_size": 0.3}),
+        (
+            "per_variable",
+            [[[0.1, 0.3]], [-0.2, 0.6]],
+            {"inner_step_size": 0.2, "inner_step_size_range": [-0.2, 0.6]},
+        ),
+    ],
+)
+def test_a_learned_step_size_is_said_as_it_was_learned(
+    nearest_mean, image_tasks, kind, sizes, expected
+):
+    learner = nearest_mean(3)
+    learner.learned_inner_step_size = kind
+    learner.inner_step_sizes = [keras.Variable(size) for size in sizes]
+    described = protocol.describe(
+        learner, image_tasks(), episodes=1, training_seed=0, checkpoint_rule="the last"
+    )
+    assert (expected | {"learned_inner_step_size": kind}).items() <= described.items()
+    assert json.loads(json.dumps(described)) == described
 
 
 def test_json_holds_it_unchanged(described):

@@ -66,7 +66,15 @@ def make_learner():
 def start_run(make_learner, make_tasks):
     """Starts (or resumes) a run of 3 epochs with 4 meta-steps each."""
 
-    def start(run_dir, *, callbacks=(), learner=None, weight_averaging=0.9, **optimizer_options):
+    def start(
+        run_dir,
+        *,
+        callbacks=(),
+        after_epoch=None,
+        learner=None,
+        weight_averaging=0.9,
+        **optimizer_options,
+    ):
         learner = learner or make_learner()
         options = {"schedule": "cosine", "total_steps": 12, "clip_norm": 1.0, "weight_decay": 0.01}
         optimizer = training.optimizers.build(learner, **(options | optimizer_options))
@@ -81,6 +89,7 @@ def start_run(make_learner, make_tasks):
             validation_episodes=6,
             weight_averaging=weight_averaging,
             callbacks=callbacks,
+            after_epoch=after_epoch,
         )
         return learner, result
 

@@ -78,6 +78,8 @@ def test_one_process_is_its_own_chief():
     assert distribution.is_chief(strategy)
     assert distribution.any_worker(True, strategy)
     assert not distribution.any_worker(False, strategy)
+    assert distribution.same_everywhere(7, strategy)
+    distribution.wait_for_all(strategy)
 
 
 def test_an_unknown_strategy_is_named():

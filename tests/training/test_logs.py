@@ -24,16 +24,6 @@ def test_a_float32_survives_the_file(value):
     assert np.float32(logs._shown(value)) == np.float32(value)
 
 
-def test_a_file_is_replaced_in_one_piece(tmp_path):
-    path = tmp_path / "flags.txt"
-    logs.write_atomically(str(path), "one\n")
-    with path.open() as reader:
-        logs.write_atomically(str(path), "two\n")
-        assert reader.read() == "one\n"
-    assert path.read_text() == "two\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["flags.txt"]
-
-
 def test_durations():
     assert logs._duration(0) == "0:00:00"
     assert logs._duration(59.7) == "0:01:00"

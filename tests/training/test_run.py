@@ -76,7 +76,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(
         if after == 12:
             start_run(tmp_path, callbacks=[_Signal(after)])
         else:
-            with pytest.raises(Stopped, match="The same command goes on"):
+            with pytest.raises(Stopped, match="by a signal after meta-step .* of 12; saved in"):
                 start_run(tmp_path, callbacks=[_Signal(after, during_validation)])
     resumed, again = start_run(tmp_path)
     _assert_same(tmp_path, folder)
@@ -144,17 +144,66 @@ def test_training_improves_and_writes_its_files(uninterrupted):
     header = (folder / "metrics.csv").read_text().splitlines()[0]
     assert "seconds" not in header
     assert len((folder / "timing.csv").read_text().splitlines()) == 4
+    with (folder / "metrics.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0]
 
 
-def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(start_run, make_learner, tmp_path):
-    class Spoil(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            if self.model.optimizer.iterations.numpy() == 6:
-                kernel = self.model.trainable_variables[0]
-                kernel.assign(kernel * np.nan)
+def test_after_an_epoch_the_learner_has_the_weights_that_were_validated(
+    start_run, make_learner, make_tasks, uninterrupted, tmp_path
+):
+    learner, seen = make_learner(), []
+    batches = [make_tasks("validation").batch(step) for step in range(2)]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    with pytest.raises(Diverged, match="meta-step 7.*inner_step_size=0.1.*state-4"):
-        start_run(tmp_path, callbacks=[Spoil()])
+    def see(epoch):
+        losses = [loss(labels, learner(inputs, training=False)) for inputs, labels in batches]
+        seen.append((epoch, float(np.mean(losses))))
+
+    start_run(tmp_path, learner=learner, after_epoch=see)
+    with (tmp_path / "metrics.csv").open() as file:
+        expected = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    assert [value for _, value in seen] == pytest.approx(expected, rel=1e-5)
+    _assert_same(tmp_path, uninterrupted[0])  # and looking changed nothing
+
+
+class _Spoil(keras.callbacks.Callback):
+    """Makes a weight NaN before or after a meta-step, and stops the run then if asked to."""
+
+    def __init__(self, done: int, *, before: bool = False, stop: bool = False):
+        super().__init__()
+        self._done, self._before, self._stop = done, before, stop
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._before:
+            self._spoil()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self._before:
+            self._spoil()
+
+    def _spoil(self):
+        if self.model.optimizer.iterations.numpy() == self._done:
+            kernel = self.model.trainable_variables[0]
+            kernel.assign(kernel * np.nan)
+            if self._stop:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_Spoil(6, before=True), "the loss is nan at meta-step 7.*inner_step_size=0.1.*state-4"),
+        # Validation, which sees the averages, and the loss of the meta-step are still finite.
+        (_Spoil(8), "the weight .*kernel is nan at meta-step 8.*state-4"),
+        (_Spoil(6, stop=True), "the weight .*kernel is nan at meta-step 6.*state-4"),
+    ],
+    ids=["inside an epoch", "after its last step", "before a stop"],
+)
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(start_run, tmp_path, spoil, said):
+    with pytest.raises(Diverged, match=said):
+        start_run(tmp_path, callbacks=[spoil])
     assert all(np.isfinite(value).all() for value in _state(tmp_path).values())
     start_run(tmp_path)
     assert (tmp_path / "model.keras").exists()
