@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from anil_tf.models.normalization import Statistics
-
-if TYPE_CHECKING:
-    from anil_tf.meta_learner import MetaLearner
 
 # Images per pass of `predict`: bounds memory, whatever the number of images.
 _CHUNK = 256
@@ -82,67 +80,77 @@ class AdaptedClassifier:
 
 
 class AdaptationFunctions:
-    """The two compiled steps of a learner, traced once for any number of images, examples and ways."""
+    """The two steps of adaptation and prediction, compiled once for any number of images, examples and ways."""
 
-    def __init__(self, learner: MetaLearner, normalization: str):
-        """Compiles adaptation and prediction under "support" or "running" statistics."""
-        self.image_shape = tuple(learner.body.input_shape[1:])
-        classifies = learner.inner_loss == "cross_entropy"
-        images = tf.TensorSpec([None, *self.image_shape], tf.float32)
-        labels = tf.TensorSpec(
-            [None] if classifies else [None, None], tf.int32 if classifies else tf.float32
-        )
-        static_ways = (
-            learner.head.output_shape[-1] if learner.head_initialization == "free" else None
-        )
+    def __init__(
+        self,
+        task_state: Callable[[tf.Tensor, tf.Tensor, int | tf.Tensor], TaskState],
+        answer: Callable[[tf.Tensor, TaskState], tf.Tensor],
+        *,
+        image_shape: tuple[int, ...],
+        classifies: bool,
+        rows: int | None,
+    ):
+        """Compiles the two steps of a learner.
+
+        Args:
+            task_state: support images [n, *image_shape], labels (int [n], or targets [n, dimensions]) and the number
+                of classes -> state.
+            answer: images [count, *image_shape] and state -> outputs [count, ways].
+            image_shape: shape of one image.
+            classifies: whether labels are classes.
+            rows: classes of a free head, which has one row for each; None for a head that takes any number.
+        """
+        self._image_shape, self._classifies, self._rows = image_shape, classifies, rows
+        images = tf.TensorSpec([None, *image_shape], tf.float32)
+        classes = tf.TensorSpec([None], tf.int32)
+        labels = classes if classifies else tf.TensorSpec([None, None], tf.float32)
 
         @tf.function(input_signature=[images, labels, tf.TensorSpec([], tf.int32)])
         def adapt(support: tf.Tensor, targets: tf.Tensor, ways: tf.Tensor) -> TaskState:
-            return learner.task_state(support, targets, static_ways or ways, normalization)
+            return task_state(support, targets, rows or ways)
 
         outputs = adapt.get_concrete_function().structured_outputs
         state = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
         self.adapt = adapt
-        self.answer = tf.function(
-            lambda queries, task: learner.answer(queries, task, normalization),
-            input_signature=[images, state],
-        )
+        self.answer = tf.function(answer, input_signature=[images, state])
 
     def check(self, images: Any) -> np.ndarray:
         """Returns images as a float32 batch, or says what is wrong with them."""
         images = np.asarray(images, dtype=np.float32)
-        if images.shape == self.image_shape:
+        if images.shape == self._image_shape:
             images = images[None]
-        if images.shape[1:] != self.image_shape or len(images) == 0:
+        if images.shape[1:] != self._image_shape or len(images) == 0:
             raise ValueError(
-                f"Expected images of shape [count, {', '.join(map(str, self.image_shape))}] with a count of 1 or more. "
-                f"Received: {list(images.shape)}. Resize them to what the body was built for."
+                f"Expected images of shape [count, {', '.join(map(str, self._image_shape))}] with a count of 1 or "
+                f"more. Received: {list(images.shape)}. Resize them to what the body was built for."
             )
         return images
 
+    def adapt_to(
+        self, support_images: Any, support_labels: Any
+    ) -> AdaptedClassifier | AdaptedRegressor:
+        """Does the work of `MetaLearner.adapt`; see there."""
+        images, labels = self.check(support_images), np.asarray(support_labels)
+        if len(labels) != len(images):
+            raise ValueError(
+                f"Expected one label per image. Received: {len(images)} images and {len(labels)} labels."
+            )
+        if not self._classifies:
+            targets = labels.reshape(len(labels), -1).astype(np.float32)
+            return AdaptedRegressor(self, self.adapt(images, targets, targets.shape[1]))
+        classes, indices = np.unique(labels, return_inverse=True)
+        self._check_classes(classes)
+        state = self.adapt(images, indices.astype(np.int32), len(classes))
+        return AdaptedClassifier(self, state, classes)
 
-def adapt_to(
-    learner: MetaLearner, functions: AdaptationFunctions, support_images: Any, support_labels: Any
-) -> AdaptedClassifier | AdaptedRegressor:
-    """Does the work of `MetaLearner.adapt`; see there."""
-    images, labels = functions.check(support_images), np.asarray(support_labels)
-    if len(labels) != len(images):
-        raise ValueError(
-            f"Expected one label per image. Received: {len(images)} images and {len(labels)} labels."
-        )
-    if learner.inner_loss == "squared_error":
-        targets = labels.reshape(len(labels), -1).astype(np.float32)
-        return AdaptedRegressor(functions, functions.adapt(images, targets, targets.shape[1]))
-    classes, indices = np.unique(labels, return_inverse=True)
-    rows = learner.head.output_shape[-1]
-    if learner.head_initialization == "free" and len(classes) != rows:
-        raise ValueError(
-            f"A free head has one learned row per class, {rows} here. Received: {len(classes)} classes. Train with "
-            "head_initialization='zero' or 'prototype' for any number of classes."
-        )
-    if len(classes) < 2:
-        raise ValueError(
-            f"Expected examples of two classes or more. Received: {len(classes)} class, {classes.tolist()}."
-        )
-    state = functions.adapt(images, indices.astype(np.int32), len(classes))
-    return AdaptedClassifier(functions, state, classes)
+    def _check_classes(self, classes: np.ndarray) -> None:
+        if self._rows is not None and len(classes) != self._rows:
+            raise ValueError(
+                f"A free head has one learned row per class, {self._rows} here. Received: {len(classes)} classes. "
+                "Train with head_initialization='zero' or 'prototype' for any number of classes."
+            )
+        if len(classes) < 2:
+            raise ValueError(
+                f"Expected examples of two classes or more. Received: {len(classes)} class, {classes.tolist()}."
+            )

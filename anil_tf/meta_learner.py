@@ -20,7 +20,6 @@ from anil_tf.adapted_classifier import (
     AdaptedClassifier,
     AdaptedRegressor,
     TaskState,
-    adapt_to,
 )
 from anil_tf.models.heads import INITIALIZATIONS, Head, make_head
 from anil_tf.models.normalization import (
@@ -33,7 +32,12 @@ from anil_tf.models.normalization import (
     update_moving_statistics,
 )
 from anil_tf.models.pure_call import pure_call
-from anil_tf.models.split import kernel_layers
+from anil_tf.models.structure import (
+    count_parameters,
+    draws_at_random,
+    has_convolutions,
+    is_linear,
+)
 from anil_tf.replicated_model import ReplicatedModel
 
 NORMALIZATIONS = ("episode", "support", "running")
@@ -133,7 +137,7 @@ class MetaLearner(ReplicatedModel):
         self.learned_head = self._head.learned_model
         self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
         self.inner_step_sizes = self._add_step_sizes()
-        self._vectorizes = not _has_convolutions(head)
+        self._vectorizes = not has_convolutions(head)
         # Filled by `adapt`, a compiled pair of steps per normalisation; a tuple hides it from Keras' tracking.
         self._held: tuple = ({},)
         self.built = True
@@ -255,7 +259,7 @@ class MetaLearner(ReplicatedModel):
                 return logits[support:], statistics
             return self._head(tensors, rows[support:], source, seed)
 
-        draws = training and _draws_at_random(self.head)
+        draws = training and draws_at_random(self.head)
         mode = "vectorized" if self._vectorizes and not draws else "loop"
         return over_tasks(adapt_task, (features, labels, tf.range(_length(labels, 0))), mode=mode)
 
@@ -342,9 +346,19 @@ class MetaLearner(ReplicatedModel):
         """
         _one_of("normalization", normalization, ("support", "running"))
         if normalization not in self.adaptation_functions:
-            self.adaptation_functions[normalization] = AdaptationFunctions(self, normalization)
+            self.adaptation_functions[normalization] = self._adaptation_functions(normalization)
         functions = self.adaptation_functions[normalization]
-        return adapt_to(self, functions, support_images, support_labels)
+        return functions.adapt_to(support_images, support_labels)
+
+    def _adaptation_functions(self, normalization: str) -> AdaptationFunctions:
+        is_free = self.head_initialization == "free"
+        return AdaptationFunctions(
+            lambda images, labels, ways: self.task_state(images, labels, ways, normalization),
+            lambda images, state: self.answer(images, state, normalization),
+            image_shape=tuple(self.body.input_shape[1:]),
+            classifies=self.inner_loss == "cross_entropy",
+            rows=int(self.head.output_shape[-1]) if is_free else None,
+        )
 
     def task_state(
         self,
@@ -382,27 +396,6 @@ class MetaLearner(ReplicatedModel):
         return logits
 
     # ---- Keras: what fit and evaluate accept, configuration -------------------------------------------------------
-
-    def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any):
-        """As `keras.Model.fit`; `x` and `validation_data` may be `Tasks` or a `tf.data.Dataset` of meta-batches."""
-        _need_a_number_of(x, "steps_per_epoch", kwargs)
-        _need_a_number_of(validation_data, "validation_steps", kwargs)
-        options = {"shuffle": False, "validation_data": self._dataset(validation_data)} | kwargs
-        return super().fit(self._dataset(x), *args, **options)
-
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any):
-        """As `keras.Model.evaluate`; `x` may be `Tasks`, with `steps` given."""
-        _need_a_number_of(x, "steps", kwargs)
-        return super().evaluate(self._dataset(x), *args, **kwargs)
-
-    def predict(self, x: Any, *args: Any, **kwargs: Any):
-        """As `keras.Model.predict`; `x` may be `Tasks`, with `steps` given."""
-        _need_a_number_of(x, "steps", kwargs)
-        return super().predict(self._dataset(x), *args, **kwargs)
-
-    def _dataset(self, x: Any) -> Any:
-        """`Tasks` know how to become a dataset; whatever else Keras accepts is left as it is."""
-        return self.shares(x.as_dataset() if hasattr(x, "as_dataset") else x)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the variables of optimizer, loss and metrics, without Keras' dry run of the network.
@@ -469,12 +462,12 @@ class MetaLearner(ReplicatedModel):
         """Returns in words what is adapted and in which geometry, for protocols and cards."""
         names = [self._head.adapted_names[position] for position in self._adapted]
         geometry = "nonconvex"
-        if _is_linear(self.head):
+        if is_linear(self.head):
             geometry = "strongly convex" if self.inner_l2 else "convex, not strongly (inner_l2 = 0)"
         return {
             "adapted": ", ".join(names),
-            "body": f"{self.body.name}, {_count(self.body_variables):,} parameters",
-            "head": f"{self.head_initialization}, {_count(self.head_variables):,} parameters",
+            "body": f"{self.body.name}, {count_parameters(self.body_variables):,} parameters",
+            "head": f"{self.head_initialization}, {count_parameters(self.head_variables):,} parameters",
             "geometry": geometry,
             "normalization": self.normalization,
             "inner_steps": str(self.inner_steps),
@@ -497,12 +490,6 @@ def _at_least_zero(option: str, value: float) -> None:
         raise ValueError(f"{option} must be 0 or more. Received: {value}.")
 
 
-def _need_a_number_of(x: Any, steps: str, options: dict[str, Any]) -> None:
-    """Refuses `Tasks`, which never end, without a number of steps."""
-    if hasattr(x, "as_dataset") and options.get(steps) is None:
-        raise ValueError(f"Tasks never end, so {steps} is needed. Received: none.")
-
-
 def _adapted_positions(head: Head, frozen: str) -> list[int]:
     """Positions, among the tensors of the head, of those that the inner loop moves."""
     last = head.last_layer_tensors if frozen == "head" else 0
@@ -512,28 +499,6 @@ def _adapted_positions(head: Head, frozen: str) -> list[int]:
             "frozen_in_adaptation='head' leaves nothing to adapt. Raise adapted_layers to 2 or more."
         )
     return positions
-
-
-def _has_convolutions(model: keras.Model) -> bool:
-    """Whether the head has filters of its own per task, which no vectorised kernel takes."""
-    return any("Conv" in type(layer).__name__ for layer in kernel_layers(model))
-
-
-def _is_linear(head: keras.Model) -> bool:
-    """Whether the head is one linear layer: then the inner loss is convex in it."""
-    harmless = keras.layers.InputLayer | keras.layers.Flatten | keras.layers.Identity
-    layers = head._flatten_layers(include_self=False)
-    working = [layer for layer in layers if not isinstance(layer, harmless)]
-    return (
-        len(working) == 1
-        and isinstance(working[0], keras.layers.Dense)
-        and working[0].activation is keras.activations.linear
-    )
-
-
-def _draws_at_random(model: keras.Model) -> bool:
-    """Whether some layer draws random numbers: drawing from one seed per task cannot be vectorised."""
-    return any("seed_generator" in v.path for v in model.non_trainable_variables)
 
 
 def _inner(source: Source) -> Source:
@@ -548,7 +513,3 @@ def _length(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
 
 def _fold(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, data)
-
-
-def _count(variables: list[keras.Variable]) -> int:
-    return sum(int(tf.size(variable)) for variable in variables)

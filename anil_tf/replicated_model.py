@@ -1,4 +1,4 @@
-"""A Keras model whose fit runs under any tf.distribute strategy, on several machines too.
+"""A Keras model that fits `Tasks`, under any tf.distribute strategy, on several machines too.
 
 Plain Keras 3 fails under MultiWorkerMirroredStrategy (keras issue 20585), and TensorFlow's automatic sharding deals
 whole meta-batches out to the machines. Here each replica gets its share of the tasks of every meta-batch, so that R
@@ -66,7 +66,29 @@ class ReplicatedModel(keras.Model):
 
         return function
 
-    def shares(self, dataset: Any) -> Any:
+    def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any):
+        """As `keras.Model.fit`; `x` and `validation_data` may be `Tasks` or a `tf.data.Dataset` of meta-batches."""
+        validation = self._dataset(validation_data, "validation_steps", kwargs)
+        options = {"shuffle": False, "validation_data": validation} | kwargs
+        return super().fit(self._dataset(x, "steps_per_epoch", kwargs), *args, **options)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any):
+        """As `keras.Model.evaluate`; `x` may be `Tasks`, with `steps` given."""
+        return super().evaluate(self._dataset(x, "steps", kwargs), *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any):
+        """As `keras.Model.predict`; `x` may be `Tasks`, with `steps` given."""
+        return super().predict(self._dataset(x, "steps", kwargs), *args, **kwargs)
+
+    def _dataset(self, x: Any, steps: str, options: dict[str, Any]) -> Any:
+        """`Tasks` know how to become a data set; whatever else Keras accepts is left as it is."""
+        if not hasattr(x, "as_dataset"):
+            return self._shares(x)
+        if options.get(steps) is None:
+            raise ValueError(f"Tasks never end, so {steps} is needed. Received: none.")
+        return self._shares(x.as_dataset())
+
+    def _shares(self, dataset: Any) -> Any:
         """Returns the data set with every meta-batch dealt out to the replicas.
 
         Args:

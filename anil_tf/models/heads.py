@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from anil_tf.models import normalization
 from anil_tf.models.pure_call import pure_call
-from anil_tf.models.split import kernel_layers, split
+from anil_tf.models.split import split
+from anil_tf.models.structure import kernel_layers
 
 INITIALIZATIONS = ("free", "zero", "prototype")
 

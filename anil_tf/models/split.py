@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from absl import logging
 
+from anil_tf.models.structure import owns_kernel
+
 ALL = "all"
 
 
@@ -55,11 +57,6 @@ def split(model: keras.Model, adapted_layers: int | str) -> tuple[keras.Model, k
     return body, _head(nodes, cut, outputs, name=f"{model.name}_head")
 
 
-def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers of `model` that own a kernel, in the order of the model's layers."""
-    return [layer for layer in model._flatten_layers() if _owns_kernel(layer)]
-
-
 def _check(model: keras.Model) -> None:
     if not isinstance(model, keras.Model):
         raise ValueError(f"split takes a Keras model. Received: {type(model).__name__}.")
@@ -85,11 +82,6 @@ def _is_graph(layer: Any) -> bool:
     )
 
 
-def _owns_kernel(layer: Any) -> bool:
-    own = getattr(layer, "_trainable_variables", [])
-    return any(len(variable.shape) >= 2 for variable in own)
-
-
 def _trace(model: keras.Model, inputs: Any, nodes: list[_Node]) -> Any:
     """Calls `model` on `inputs`, nested models layer by layer, and writes each call down in order."""
 
@@ -111,7 +103,7 @@ def _trace(model: keras.Model, inputs: Any, nodes: list[_Node]) -> Any:
 
 def _find_cut(nodes: list[_Node], inputs: Any, outputs: Any, wanted: int) -> Any:
     """Returns the last tensor that separates the graph and leaves at least `wanted` kernel layers behind it."""
-    total = len({id(node.operation) for node in nodes if _owns_kernel(node.operation)})
+    total = len({id(node.operation) for node in nodes if owns_kernel(node.operation)})
     if not 1 <= wanted <= total:
         raise ValueError(
             f"adapted_layers must be 1 to {total}, the number of layers with a kernel, or 'all'. Received: {wanted}."
@@ -125,7 +117,7 @@ def _find_cut(nodes: list[_Node], inputs: Any, outputs: Any, wanted: int) -> Any
         live |= {id(t): t for t in keras.tree.flatten(node.outputs)}
         live = {key: t for key, t in live.items() if last_use.get(key, -1) > position}
         before = {id(earlier.operation) for earlier in nodes[: position + 1]}
-        behind = {id(n.operation) for n in nodes[position + 1 :] if _owns_kernel(n.operation)}
+        behind = {id(n.operation) for n in nodes[position + 1 :] if owns_kernel(n.operation)}
         if len(behind) < wanted:
             break
         if len(live) == 1 and not behind & before:

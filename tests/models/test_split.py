@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from anil_tf.models import conv4, resnet12, split
-from anil_tf.models.split import kernel_layers
+from anil_tf.models.structure import kernel_layers
 
 
 def sequential():
