@@ -214,7 +214,8 @@ class MetaLearner(ReplicatedModel):
     ) -> tuple[tf.Tensor, Statistics]:
         """Features [B, n, ...] of images [B, n, ...], and the statistics used, each [B, channels].
 
-        The body runs once per task where its batch normalisation needs the task's own statistics, and otherwise once.
+        The body runs once per task where its batch normalisation needs the task's own statistics, or its dropout the
+        task's own seed, and otherwise once.
         """
 
         def embed_task(task: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, Statistics]:
@@ -222,8 +223,9 @@ class MetaLearner(ReplicatedModel):
             return self._features(rows, source, self._dropout_seed(training, index))
 
         count, rows = _length(images, 0), _length(images, 1)
-        if batch_normalizations(self.body) and not isinstance(source, Moving):
-            return over_tasks(embed_task, (images, tf.range(count)), mode="unrolled")
+        normalizes = batch_normalizations(self.body) and not isinstance(source, Moving)
+        if normalizes or (training and draws_at_random(self.body)):
+            return over_tasks(embed_task, (images, _task_numbers(count)), mode="unrolled")
         flat = tf.reshape(images, [count * rows, *images.shape[2:]])
         features, _ = embed_task((flat, tf.constant(0)))
         return tf.reshape(features, [count, rows, *features.shape[1:]]), {}
@@ -261,7 +263,8 @@ class MetaLearner(ReplicatedModel):
 
         draws = training and draws_at_random(self.head)
         mode = "vectorized" if self._vectorizes and not draws else "loop"
-        return over_tasks(adapt_task, (features, labels, tf.range(_length(labels, 0))), mode=mode)
+        tasks = (features, labels, _task_numbers(_length(labels, 0)))
+        return over_tasks(adapt_task, tasks, mode=mode)
 
     def _adapt(
         self,
@@ -509,6 +512,13 @@ def _inner(source: Source) -> Source:
 def _length(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
     static = tensor.shape[axis]
     return tf.shape(tensor)[axis] if static is None else static
+
+
+def _task_numbers(count: int | tf.Tensor) -> tf.Tensor:
+    """Numbers of this replica's tasks within the meta-batch, int32 [count]."""
+    replica = tf.distribute.get_replica_context()
+    first = 0 if replica is None else replica.replica_id_in_sync_group * count
+    return first + tf.range(count)
 
 
 def _fold(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:

@@ -42,8 +42,11 @@ def main(name: str, output: str) -> None:
     )
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        model = anil_tf.models.conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4)
-        learner = anil_tf.MetaLearner(*anil_tf.models.split(model, 2), inner_steps=2)
+        # Dropout in body and head: its masks go by the number of the task, wherever it is computed.
+        model = anil_tf.models.resnet12(
+            input_shape=(16, 16, 1), classes=WAYS, filters=(4, 4, 4, 4), dropout=0.2
+        )
+        learner = anil_tf.MetaLearner(*anil_tf.models.split(model, 1), inner_steps=2)
         learner.compile(
             optimizer=keras.optimizers.SGD(0.1),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
