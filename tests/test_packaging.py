@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PRESETS = sorted((ROOT / "bin" / "presets").glob("*.flags"))
+MEASURED = {"quickstart", "omniglot_5way_1shot", "fc100_5way_5shot"}
 LOCKS = ["requirements.txt", "requirements-gpu.txt"]
 MACHINES = [
     {"python_version": v, "python_full_version": f"{v}.1", "sys_platform": s, "platform_machine": m}
@@ -127,8 +128,10 @@ def test_preset_states_command_time_and_accuracy(preset):
     stated = dict(re.findall(r"^# (Command|Time|Accuracy): +(\S.*)$", text, re.MULTILINE))
     flags = f"--flagfile=bin/presets/{preset.name} --run_dir=runs/{preset.stem}"
     assert stated["Command"] == f"python bin/train.py {flags}"
-    assert re.match(r"not yet measured|.*\d ?(s|seconds|min|minutes)\b", stated["Time"])
-    assert re.match(r"not yet measured|.*\d ?(%|±)", stated["Accuracy"])
+    unmeasured = "not yet measured"
+    if preset.stem in MEASURED or {stated["Time"], stated["Accuracy"]} != {unmeasured}:
+        assert re.match(r".*\d ?(s|seconds|min|minutes)\b", stated["Time"])
+        assert re.match(r".*\d ?(%|±)", stated["Accuracy"])
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -142,3 +145,11 @@ def test_preset_parses(preset):
     command = [sys.executable, "-c", code, str(ROOT / "anil_tf"), f"--flagfile={preset}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CONTRIBUTING.md"])
+def test_pages_link_to_files_that_exist(page):
+    text = (ROOT / page).read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert not re.findall(r"\b[A-Z]+_[A-Z]+\b(?<!TFDS_DATA_DIR)", text), "a placeholder was left"
