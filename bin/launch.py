@@ -59,6 +59,8 @@ def launch(
     """
     flags.define(*groups)
     if _HELP.intersection(sys.argv[1:]):
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--helpfull | head` ends quietly
         print(flags.usage(title, groups))
         sys.exit(flags.EXIT_DONE)
     _parse(sys.argv, required)
