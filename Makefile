@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .PHONY: help quickstart test test-slow lint format lock bazel-test clean
 
 # TensorFlow's start-up notes are of no use to a user; warnings of our own are not affected.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3.12]"

@@ -17,8 +17,9 @@ from types import ModuleType
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
-# TensorFlow reads these when it is imported; what it says below "error" is noise to a user.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow reads these when it is imported. What its kernels log is noise to a user: what goes
+# wrong for real reaches Python as an exception.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from absl import flags as absl_flags  # noqa: E402
