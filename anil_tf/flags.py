@@ -217,10 +217,13 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
             _choice(
                 "head",
                 "free",
-                ("free", "zero", "prototype"),
+                ("free", "zero", "prototype", "ridge", "nil"),
                 "Where adaptation starts the last layer: free = one learned row per class; zero; "
-                "prototype = the class means, at a learned scale. zero and prototype ignore the "
-                "order of classes and take any number of ways.",
+                "prototype = the class means, at a learned scale; ridge = closed-form ridge "
+                "regression on one-hot targets, with learned scale and strength (R2D2); nil = no "
+                "layer, cosine to the class means (in evaluate.py: for any finished run). These two "
+                "have no inner loop. All but free ignore the order of classes and take any number of "
+                "ways.",
             ),
             _integer("filters", 64, "Filters per convolution of conv4; units per layer of mlp."),
             _choice(
@@ -260,17 +263,45 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 "inner_l2",
                 0.0,
                 "Strength of (inner_l2 / 2) * squared norm of the adapted weights in the inner "
-                "loss. Above 0 a linear head's inner problem is strongly convex.",
+                "loss. Above 0 a linear head's inner problem is strongly convex. A ridge head "
+                "starts from it.",
             ),
             _boolean(
-                "first_order", False, "Leave second derivatives out of the meta-gradient (FOMAML)."
+                "first_order",
+                False,
+                "Leave second derivatives out of the meta-gradient (FOMAML): short for "
+                "--differentiation=first_order.",
             ),
             _choice(
                 "differentiation",
-                "unrolled",
-                ("unrolled",),
-                "How the meta-gradient passes through adaptation: unrolled = back-propagation "
-                "through every inner step.",
+                "explicit",
+                ("explicit", "unrolled", "implicit", "first_order", "truncated"),
+                "How the meta-gradient passes through adaptation: explicit = Proposition 1, keeping "
+                "the iterates and recomputing each inner step (memory flat in --inner_steps); "
+                "unrolled = back-propagation through all that every inner step computed (faster "
+                "than explicit where steps are costly, as in MAML); implicit = adapt a linear head "
+                "with --inner_l2 > 0 to its minimum, whatever --inner_steps, and use the implicit "
+                "function theorem; first_order = second derivatives dropped; truncated = to the "
+                "last --truncated_to inner steps.",
+            ),
+            _integer(
+                "truncated_to",
+                None,
+                "With --differentiation=truncated: how many inner steps, the last ones, are "
+                "differentiated through.",
+            ),
+            _choice(
+                "inner_solver",
+                "newton",
+                ("newton", "gradient_descent"),
+                "With --differentiation=implicit: how the minimum is found.",
+            ),
+            _real(
+                "inner_tolerance",
+                1e-5,
+                "With --differentiation=implicit: norm of a task's support gradient at which its "
+                "adaptation ends.",
+                open_below=True,
             ),
             _choice(
                 "normalization",

@@ -12,16 +12,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.implicit import SOLVERS
+from anil_tf.adaptation.losses import LOSSES
 from anil_tf.adaptation.over_tasks import over_tasks
-from anil_tf.adaptation.unrolled import gradient_descent
 from anil_tf.adapted_classifier import (
     AdaptationFunctions,
     AdaptedClassifier,
     AdaptedRegressor,
     TaskState,
 )
-from anil_tf.models.heads import INITIALIZATIONS, Head, make_head
+from anil_tf.initial_heads import INITIALIZATIONS, make_head
+from anil_tf.inner_loop import DIFFERENTIATIONS, InnerLoop
+from anil_tf.models.heads import Head
 from anil_tf.models.normalization import (
     Batch,
     Given,
@@ -35,14 +37,12 @@ from anil_tf.models.pure_call import pure_call
 from anil_tf.models.structure import (
     count_parameters,
     draws_at_random,
-    has_convolutions,
     is_linear,
 )
 from anil_tf.replicated_model import ReplicatedModel
 
 NORMALIZATIONS = ("episode", "support", "running")
 LEARNED_STEP_SIZES = ("none", "scalar", "per_variable")
-DIFFERENTIATIONS = ("unrolled",)
 FROZEN = ("none", "head")
 
 
@@ -58,15 +58,20 @@ class MetaLearner(ReplicatedModel):
         learned_inner_step_size: "none" (fixed), "scalar" (one for all) or "per_variable" (one per entry of each adapted
             tensor: Meta-SGD, arXiv:1707.09835; the zero and prototype heads share it between classes).
         inner_l2: lambda, weight of half the squared norm of the adapted tensors in the inner loss.
-        first_order: drop the second-order terms of the meta-gradient.
-        differentiation: how the meta-gradient is computed; "unrolled" differentiates through the written-out steps.
+        differentiation: how the meta-gradient passes through adaptation: "explicit" (Proposition 1; keeps the iterates
+            and nothing else), "unrolled" (tapes), "implicit" (adapts to the minimum of a strongly convex problem),
+            "first_order" (second-order terms dropped) or "truncated" (to the last steps). See `anil_tf.adaptation`.
+        truncated_to: for "truncated", how many inner steps are differentiated through.
+        inner_solver: for "implicit", "newton" or "gradient_descent".
+        inner_tolerance: for "implicit", the norm of a task's support gradient at which its adaptation ends.
         normalization: "episode" (batch normalisation over support and query of a task together), "support" (over the
             support alone; a query's prediction does not depend on its neighbours) or "running" (trains as "episode",
             evaluates with moving statistics).
-        head_initialization: "free", "zero" or "prototype". See `anil_tf.models.heads`.
+        head_initialization: "free", "zero", "prototype", "ridge" (closed form: R2D2) or "nil" (cosine to the class
+            means); the last two have no inner loop. See `anil_tf.initial_heads`.
         frozen_in_adaptation: "none", or "head" to adapt everything but the last layer (BOIL, arXiv:2008.08882).
         inner_loss: "cross_entropy" or "squared_error".
-        ways: number of classes of a task, for zero and prototype heads; None to read it off the labels at run time.
+        ways: number of classes of a task, for all heads but free ones; None to read it off the labels at run time.
             Compiling with XLA needs the number.
         seed: seed of dropout, which draws from (seed, step, task, inner step).
 
@@ -75,7 +80,7 @@ class MetaLearner(ReplicatedModel):
     Output: logits of the queries, [B, n_q, ways], float32 (float64 for a float64 head).
 
     Raises:
-        ValueError: for an unknown option, negative inner_steps or inner_l2, or a zero head frozen in adaptation.
+        ValueError: for an unknown option, negative inner_steps or inner_l2, or options that contradict each other.
 
     Example:
         >>> model = anil_tf.models.conv4(input_shape=(28, 28, 1), classes=5)
@@ -92,8 +97,10 @@ class MetaLearner(ReplicatedModel):
         inner_step_size: float = 0.1,
         learned_inner_step_size: str = "none",
         inner_l2: float = 0.0,
-        first_order: bool = False,
-        differentiation: str = "unrolled",
+        differentiation: str = "explicit",
+        truncated_to: int | None = None,
+        inner_solver: str = "newton",
+        inner_tolerance: float = 1e-5,
         normalization: str = "episode",
         head_initialization: str = "free",
         frozen_in_adaptation: str = "none",
@@ -107,22 +114,27 @@ class MetaLearner(ReplicatedModel):
         super().__init__(name=name, **kwargs)
         _one_of("learned_inner_step_size", learned_inner_step_size, LEARNED_STEP_SIZES)
         _one_of("differentiation", differentiation, DIFFERENTIATIONS)
+        _one_of("inner_solver", inner_solver, SOLVERS)
         _one_of("normalization", normalization, NORMALIZATIONS)
         _one_of("head_initialization", head_initialization, INITIALIZATIONS)
         _one_of("frozen_in_adaptation", frozen_in_adaptation, FROZEN)
         _one_of("inner_loss", inner_loss, tuple(LOSSES))
         _at_least_zero("inner_steps", inner_steps)
         _at_least_zero("inner_l2", inner_l2)
-        if frozen_in_adaptation == "head" and head_initialization == "zero":
+        _check_head(head_initialization, inner_loss, frozen_in_adaptation, learned_inner_step_size)
+        if differentiation == "implicit" and learned_inner_step_size != "none":
             raise ValueError(
-                "frozen_in_adaptation='head' leaves a zero head at zero for ever. Use a free or a prototype head."
+                "differentiation='implicit' adapts to the minimum, which no step size moves. Received: "
+                f"learned_inner_step_size={learned_inner_step_size!r}. Use 'none', or another differentiation."
             )
         self.inner_steps = int(inner_steps)
         self.inner_step_size = float(inner_step_size)
         self.learned_inner_step_size = learned_inner_step_size
         self.inner_l2 = float(inner_l2)
-        self.first_order = bool(first_order)
         self.differentiation = differentiation
+        self.truncated_to = truncated_to
+        self.inner_solver = inner_solver
+        self.inner_tolerance = float(inner_tolerance)
         self.normalization = normalization
         self.head_initialization = head_initialization
         self.frozen_in_adaptation = frozen_in_adaptation
@@ -131,13 +143,15 @@ class MetaLearner(ReplicatedModel):
         self.seed = int(seed)
 
         self.body = body
-        self.prototype_scale: keras.Variable | None = None
-        self._head: Head = make_head(head, head_initialization, self._add_prototype_scale)
+        self.start_variables: list[keras.Variable] = []
+        self._head: Head = make_head(
+            head, head_initialization, self._add_start_variable, l2=self.inner_l2
+        )
         # Only what is learned is tracked: the last layer of a zero or prototype head has no weights of its own.
         self.learned_head = self._head.learned_model
         self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
         self.inner_step_sizes = self._add_step_sizes()
-        self._vectorizes = not has_convolutions(head)
+        self._inner_loop()  # refuses settings that contradict each other
         # Filled by `adapt`, a compiled pair of steps per normalisation; a tuple hides it from Keras' tracking.
         self._held: tuple = ({},)
         self.built = True
@@ -165,14 +179,26 @@ class MetaLearner(ReplicatedModel):
         shared = {id(variable) for variable in self.body_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in shared]
 
-    def _add_prototype_scale(self, width: int) -> keras.Variable:
-        # Squared distances grow with the width of the features; this start keeps the first logits near 1.
-        self.prototype_scale = self.add_weight(
-            name="prototype_scale",
-            shape=(),
-            initializer=keras.initializers.Constant(width**-0.5),
+    def _add_start_variable(self, name: str, value: float) -> keras.Variable:
+        """Makes a learned scalar that says where the last layer of the head starts."""
+        initial = keras.initializers.Constant(value)
+        variable = self.add_weight(name=name, shape=(), initializer=initial)
+        self.start_variables.append(variable)
+        return variable
+
+    def _inner_loop(self) -> InnerLoop:
+        return InnerLoop(
+            head=self._head,
+            positions=tuple(self._adapted),
+            loss=self.inner_loss,
+            l2=self.inner_l2,
+            steps=self.inner_steps,
+            differentiation=self.differentiation,
+            truncated_to=self.truncated_to,
+            solver=self.inner_solver,
+            tolerance=self.inner_tolerance,
+            differentiates_features=bool(self.body.trainable_variables),
         )
-        return self.prototype_scale
 
     def _add_step_sizes(self) -> list[keras.Variable]:
         shapes: list[tuple[int, ...]] = []
@@ -249,55 +275,29 @@ class MetaLearner(ReplicatedModel):
         training: bool,
     ) -> tuple[tf.Tensor, Statistics]:
         """Logits [B, n_q, ways] of the queries among features [B, n, ...], whose first `support` rows have labels."""
-        ways = self._ways(labels)
+        draws = training and draws_at_random(self.head)
+        seeds = self._dropout_seeds(_length(labels, 0)) if draws else None
+        inner_loop = self._inner_loop()
+        tensors = inner_loop.adapt(
+            features[:, :support],
+            labels,
+            ways=self._ways(labels),
+            source=_inner(source),
+            step_sizes=self._step_sizes(),
+            dropout_seeds=seeds,
+        )
         answers_together = bool(batch_normalizations(self._head.learned_model or self.head))
 
-        def adapt_task(task: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, Statistics]:
-            rows, classes, index = task
-            seed = self._dropout_seed(training, index)
-            tensors = self._adapt(rows[:support], classes, ways, _inner(source), seed)
+        def answer(task: tuple[list[tf.Tensor], tf.Tensor, Any]) -> tuple[tf.Tensor, Statistics]:
+            tensors, rows, seed = task
+            seed = None if seeds is None else seed
             if answers_together:
                 logits, statistics = self._head(tensors, rows, source, seed)
                 return logits[support:], statistics
             return self._head(tensors, rows[support:], source, seed)
 
-        draws = training and draws_at_random(self.head)
-        mode = "vectorized" if self._vectorizes and not draws else "loop"
-        tasks = (features, labels, _task_numbers(_length(labels, 0)))
-        return over_tasks(adapt_task, tasks, mode=mode)
-
-    def _adapt(
-        self,
-        features: tf.Tensor,
-        labels: tf.Tensor,
-        ways: int | tf.Tensor,
-        source: Source,
-        dropout_seed: tf.Tensor | None = None,
-    ) -> list[tf.Tensor]:
-        """The inner loop on one task: support features [n_s, ...] and labels [n_s] -> adapted tensors w_N."""
-        start = self._head.start(features, labels, ways, source)
-
-        def whole(adapted: list[tf.Tensor]) -> list[tf.Tensor]:
-            tensors = list(start)
-            for position, tensor in zip(self._adapted, adapted, strict=True):
-                tensors[position] = tensor
-            return tensors
-
-        def support_loss(adapted: list[tf.Tensor], step: int) -> tf.Tensor:
-            seed = None if dropout_seed is None else _fold(dropout_seed, step + 1)
-            outputs, _ = self._head(whole(adapted), features, source, seed)
-            loss = LOSSES[self.inner_loss](outputs, labels)
-            return loss + self.inner_l2 * half_squared_norm(adapted) if self.inner_l2 else loss
-
-        return whole(
-            gradient_descent(
-                support_loss,
-                [start[position] for position in self._adapted],
-                steps=self.inner_steps,
-                step_sizes=self._step_sizes(),
-                first_order=self.first_order,
-            )
-        )
+        tasks = (tensors, features, () if seeds is None else seeds)
+        return over_tasks(answer, tasks, mode=inner_loop.mode(draws))
 
     def _step_sizes(self) -> list:
         if self.learned_inner_step_size == "per_variable":
@@ -318,7 +318,16 @@ class MetaLearner(ReplicatedModel):
             return None
         optimizer = getattr(self, "optimizer", None)  # Keras sets it in compile only
         step = tf.cast(optimizer.iterations, tf.int32) if optimizer else 0
-        return _fold(tf.stack([tf.constant(self.seed), step]), task)
+        seed = tf.stack([tf.constant(self.seed), step])
+        return tf.random.experimental.stateless_fold_in(seed, task)
+
+    def _dropout_seeds(self, count: int | tf.Tensor) -> tf.Tensor:
+        """The seeds of all tasks of this replica in training, int [count, 2]."""
+        return tf.map_fn(
+            lambda task: self._dropout_seed(True, task),
+            _task_numbers(count),
+            fn_output_signature=tf.TensorSpec([2], tf.int32),
+        )
 
     # ---- One task at a time: adapt, then predict on whatever images come ------------------------------------------
 
@@ -383,7 +392,14 @@ class MetaLearner(ReplicatedModel):
         """
         source: Source = Moving() if normalization == "running" else Batch()
         features, body_statistics = self._features(images, source)
-        tensors = self._adapt(features, labels, ways, _inner(source))
+        adapted = self._inner_loop().adapt(
+            features[None],
+            labels[None],
+            ways=ways,
+            source=_inner(source),
+            step_sizes=self._step_sizes(),
+        )
+        tensors = [tensor[0] for tensor in adapted]
         _, head_statistics = self._head(tensors, features, source)
         return TaskState(tensors, body_statistics, head_statistics)
 
@@ -420,7 +436,7 @@ class MetaLearner(ReplicatedModel):
     def replace(self, **changes: Any) -> "MetaLearner":
         """Returns a learner with other settings on the same body and head.
 
-        Learned inner step sizes and the prototype scale are copied where both learners have them.
+        Learned inner step sizes, and what was learned of where heads start, are copied where both learners have them.
 
         Example:
             >>> learner.replace(ways=20, normalization="support").evaluate(tasks, steps=100)
@@ -428,8 +444,8 @@ class MetaLearner(ReplicatedModel):
         settings = self.settings() | {"dtype": self.dtype_policy} | changes
         other = MetaLearner(self.body, self.head, **settings)
         pairs = list(zip(other.inner_step_sizes, self.inner_step_sizes, strict=False))
-        if other.prototype_scale is not None and self.prototype_scale is not None:
-            pairs.append((other.prototype_scale, self.prototype_scale))
+        if other.head_initialization == self.head_initialization:
+            pairs += zip(other.start_variables, self.start_variables, strict=True)
         for new, old in pairs:
             if new.shape == old.shape:
                 new.assign(old)
@@ -438,8 +454,8 @@ class MetaLearner(ReplicatedModel):
     def settings(self) -> dict[str, Any]:
         """Returns all options of the constructor but body and head."""
         names = (
-            "inner_steps inner_step_size learned_inner_step_size inner_l2 first_order differentiation normalization "
-            "head_initialization frozen_in_adaptation inner_loss ways seed"
+            "inner_steps inner_step_size learned_inner_step_size inner_l2 differentiation truncated_to inner_solver "
+            "inner_tolerance normalization head_initialization frozen_in_adaptation inner_loss ways seed"
         )
         return {name: getattr(self, name) for name in names.split()}
 
@@ -473,14 +489,28 @@ class MetaLearner(ReplicatedModel):
             "head": f"{self.head_initialization}, {count_parameters(self.head_variables):,} parameters",
             "geometry": geometry,
             "normalization": self.normalization,
-            "inner_steps": str(self.inner_steps),
+            "inner_steps": self._inner_steps_in_words(),
             "inner_step_size": f"{self.inner_step_size:g}"
             + ("" if self.learned_inner_step_size == "none" else ", learned")
             + {"none": "", "scalar": " as one scalar", "per_variable": " per entry"}[
                 self.learned_inner_step_size
             ],
-            "meta_gradient": "first order" if self.first_order else "exact",
+            "meta_gradient": self._meta_gradient_in_words(),
         }
+
+    def _inner_steps_in_words(self) -> str:
+        if not self._head.has_inner_loop:
+            return "none: closed form"
+        if self.differentiation == "implicit":
+            return f"to the minimum ({self.inner_solver}, gradient below {self.inner_tolerance:g})"
+        return str(self.inner_steps)
+
+    def _meta_gradient_in_words(self) -> str:
+        exact = f"exact ({self.differentiation})"
+        return {
+            "first_order": "first order",
+            "truncated": f"truncated to the last {self.truncated_to} of {self.inner_steps} inner steps",
+        }.get(self.differentiation, exact)
 
 
 def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
@@ -491,6 +521,25 @@ def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
 def _at_least_zero(option: str, value: float) -> None:
     if value < 0:
         raise ValueError(f"{option} must be 0 or more. Received: {value}.")
+
+
+def _check_head(initialization: str, loss: str, frozen: str, learned_step_size: str) -> None:
+    """Refuses what a head cannot do."""
+    if loss == "squared_error" and initialization in ("prototype", "nil"):
+        raise ValueError(
+            f"A {initialization} head needs classes, and inner_loss='squared_error' has numbers. Use a free, zero or "
+            "ridge head."
+        )
+    if frozen == "head" and initialization in ("zero", "ridge", "nil"):
+        raise ValueError(
+            f"frozen_in_adaptation='head' leaves a {initialization} head where it starts, for ever. Use a free or a "
+            "prototype head."
+        )
+    if learned_step_size != "none" and initialization in ("ridge", "nil"):
+        raise ValueError(
+            f"A {initialization} head has no inner loop, hence no step size to learn. Received: "
+            f"learned_inner_step_size={learned_step_size!r}. Use 'none'."
+        )
 
 
 def _adapted_positions(head: Head, frozen: str) -> list[int]:
@@ -519,7 +568,3 @@ def _task_numbers(count: int | tf.Tensor) -> tf.Tensor:
     replica = tf.distribute.get_replica_context()
     first = 0 if replica is None else replica.replica_id_in_sync_group * count
     return first + tf.range(count)
-
-
-def _fold(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(seed, data)

@@ -96,9 +96,8 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
             raise ValueError(
                 "a free head has one row per class; expected --ways, or another --head."
             )
-    with blamed_on("head", "frozen_in_adaptation", "adapted_layers"):
-        if drawn.regression and FLAGS.head == "prototype":
-            raise ValueError("a prototype head needs classes; expected free or zero.")
+    blamed = ("head", "differentiation", "inner_l2", "truncated_to", "learned_inner_step_size")
+    with blamed_on(*blamed, "frozen_in_adaptation", "adapted_layers"):
         return MetaLearner(
             body,
             head,
@@ -106,8 +105,10 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
             inner_step_size=FLAGS.inner_step_size,
             learned_inner_step_size=FLAGS.learned_inner_step_size,
             inner_l2=FLAGS.inner_l2,
-            first_order=FLAGS.first_order,
-            differentiation=FLAGS.differentiation,
+            differentiation=_differentiation(),
+            truncated_to=FLAGS.truncated_to,
+            inner_solver=FLAGS.inner_solver,
+            inner_tolerance=FLAGS.inner_tolerance,
             normalization=FLAGS.normalization,
             head_initialization=FLAGS.head,
             frozen_in_adaptation=FLAGS.frozen_in_adaptation,
@@ -115,6 +116,18 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
             ways=drawn.ways if one_number_of_ways else None,
             seed=FLAGS.seed,
         )
+
+
+def _differentiation() -> str:
+    """The engine, which --first_order names too."""
+    if not FLAGS.first_order or FLAGS.differentiation == "first_order":
+        return FLAGS.differentiation
+    if FLAGS["differentiation"].present:
+        raise flags.InputError(
+            f"--first_order: the same as --differentiation=first_order, received with "
+            f"--differentiation={FLAGS.differentiation}; expected one of the two."
+        )
+    return "first_order"
 
 
 def optimizer(model: anil_tf.MetaLearner) -> keras.optimizers.Optimizer:

@@ -22,8 +22,16 @@ GROUPS = ("evaluation", "run", "data", "learner", "outer_loop")
 EVALUATION_SEED = 0
 _OF_A_FINISHED_RUN = ("model.keras", "card.json")
 
-# What adaptation at test time may do otherwise than in training; the rest is in the weights.
+# What adaptation at test time may do otherwise than in training; the rest is in the weights. (--head=nil, which has no
+# weights, is taken for any run.)
 _REPLACEABLE = ("inner_steps", "inner_step_size", "inner_l2", "normalization")
+_NO_INNER_LOOP = {
+    "head_initialization": "nil",
+    "differentiation": "explicit",
+    "truncated_to": None,
+    "frozen_in_adaptation": "none",
+    "learned_inner_step_size": "none",
+}
 _PART_OF_THE_MODEL = (
     "body",
     "head",
@@ -127,6 +135,8 @@ def _refuse_changes_of_the_model() -> None:
     trained = _settings_of(FLAGS.run_dir)
     for name in _PART_OF_THE_MODEL:
         received = FLAGS[name].serialize()
+        if received == "--head=nil":
+            continue
         if FLAGS[name].present and received != trained.get(name):
             raise InputError(
                 f"{received}: part of the trained model, which has another value; expected none, "
@@ -183,14 +193,16 @@ def _learner(flag: str, tasks: Any) -> Any:
             "inner step size; expected no value."
         )
     rows = learner.head.output_shape[-1]
-    if learner.head_initialization == "free" and rows != tasks.ways:
+    changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
+    if FLAGS.head == "nil":
+        changes |= _NO_INNER_LOOP
+    elif learner.head_initialization == "free" and rows != tasks.ways:
         raise InputError(
             f"--ways={tasks.ways}: the run in {directory} has a free head, which has one learned "
             f"row for each of {rows} ways; expected --ways={rows}, or a run with --head=zero or "
             "--head=prototype."
         )
-    changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
-    with blamed_on(*(changes or _REPLACEABLE)):
+    with blamed_on("head", *_REPLACEABLE):
         return learner.replace(ways=tasks.ways, **changes)
 
 

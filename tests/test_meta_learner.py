@@ -177,7 +177,7 @@ def test_meta_gradient_equals_proposition_1(steps, inner_l2, float64):
 def test_first_order_is_the_gradient_at_the_adapted_head(float64):
     """FOMAML: dL_D/dw at w_N stands in for dL_D/dw_0, and phi counts in the query loss alone."""
     inputs, labels = tensors(meta_batch((4,), tasks=1), tf.float64)
-    learner = smooth_learner(first_order=True)
+    learner = smooth_learner(differentiation="first_order")
     images, classes = inputs["support_images"][0], inputs["support_labels"][0]
     state = learner.task_state(images, classes, WAYS)
     phi = learner.body_variables
@@ -399,11 +399,11 @@ def test_save_and_load_keep_everything(options, tmp_path):
 
 def test_replace_shares_weights_and_copies_what_is_learned_beside_them():
     learner = conv_learner(head_initialization="prototype", learned_inner_step_size="scalar")
-    learner.prototype_scale.assign(0.7)
+    learner.start_variables[0].assign(0.7)
     learner.inner_step_sizes[0].assign(0.2)
     other = learner.replace(inner_steps=4, normalization="support")
     assert other.inner_steps == 4 and other.body is learner.body
-    assert float(other.prototype_scale) == pytest.approx(0.7)
+    assert float(other.start_variables[0]) == pytest.approx(0.7)
     assert float(other.inner_step_sizes[0]) == pytest.approx(0.2)
 
 
@@ -442,7 +442,10 @@ def test_dropout_draws_from_seed_and_step_and_is_off_elsewhere():
         ({"normalization": "batch"}, "normalization must be one of episode, support, running"),
         ({"inner_steps": -1}, "inner_steps must be 0 or more. Received: -1"),
         ({"frozen_in_adaptation": "head"}, "leaves nothing to adapt"),
-        ({"frozen_in_adaptation": "head", "head_initialization": "zero"}, "zero for ever"),
+        (
+            {"frozen_in_adaptation": "head", "head_initialization": "zero"},
+            "leaves a zero head where it starts",
+        ),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -470,7 +473,7 @@ def test_boil_freezes_the_last_kernel_layer_and_what_follows_it():
 def test_the_prototype_scale_starts_from_the_width_of_the_last_layer():
     for adapted_layers in (1, "all"):
         learner = smooth_learner(adapted_layers, head_initialization="prototype")
-        assert float(learner.prototype_scale) == pytest.approx(6**-0.5)
+        assert float(learner.start_variables[0]) == pytest.approx(6**-0.5)
 
 
 def test_a_training_call_needs_no_compile():

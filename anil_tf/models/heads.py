@@ -1,12 +1,11 @@
 """Heads: where a task's adaptation starts, and how the adapted head is applied.
 
 * `FreeHead`: one learned row per class, as in the published results and in the convergence study.
-* `SymmetricHead`, `zero`: all rows start at zero.
-* `SymmetricHead`, `prototype`: row c starts at a learned scale s times the class mean m_c, and its bias at
-  -s/2 |m_c|^2, which together give logits -s/2 |h - m_c|^2 up to a term common to all classes (Snell et al. 2017;
-  Triantafillou et al. 2020). The class means are part of the meta-gradient.
+* `SymmetricHead`: the last layer starts from the task itself, at zero, at the class means or wherever it is told;
+  the path from the examples to there is part of the meta-gradient.
+* `CosineHead`: no last layer at all; images are named after the class mean of the smallest angle.
 
-The symmetric heads ignore the order of classes and take any number of ways. With `zero`, layers below the last get no
+The last two ignore the order of classes and take any number of ways. With a start at zero, layers below the last get no
 gradient at the first inner step, because it reaches them through a weight that is still zero.
 """
 
@@ -21,9 +20,8 @@ from anil_tf.models.pure_call import pure_call
 from anil_tf.models.split import split
 from anil_tf.models.structure import kernel_layers
 
-INITIALIZATIONS = ("free", "zero", "prototype")
-
-MakeScale = Callable[[int], keras.Variable]
+# Where a last layer starts: inputs [n_s, width] of it, labels [n_s], ways -> kernel [width, ways] and bias [ways].
+Start = Callable[[tf.Tensor, tf.Tensor, int | tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # Outputs [rows, ...] and the statistics of batch normalisation that were used.
 Result = tuple[tf.Tensor, normalization.Statistics]
 
@@ -33,10 +31,11 @@ class Head(Protocol):
 
     model: keras.Model
     learned_model: keras.Model | None
+    has_inner_loop: bool  # whether gradient descent follows the start
 
     @property
     def adapted_names(self) -> list[str]:
-        """Names of the adapted tensors, in order."""
+        """Names of the tensors of the head, in order."""
 
     @property
     def last_layer_tensors(self) -> int:
@@ -84,6 +83,8 @@ class Head(Protocol):
 
 class FreeHead:
     """A Keras model whose trainable variables are learned, one row per class."""
+
+    has_inner_loop = True
 
     def __init__(self, model: keras.Model):
         """Takes the head as `split` returns it: features [rows, ...] -> logits [rows, ways]."""
@@ -134,19 +135,27 @@ class FreeHead:
 class SymmetricHead:
     """A head whose last, linear layer starts from the task itself; layers below it are learned."""
 
-    def __init__(self, model: keras.Model, make_scale: MakeScale | None):
+    def __init__(
+        self,
+        model: keras.Model,
+        make_start: Callable[[int], Start],
+        *,
+        has_inner_loop: bool = True,
+    ):
         """Takes the head apart.
 
         Args:
             model: the head as `split` returns it; it ends in a Dense layer, whose own weights go unused.
-            make_scale: makes the learned scale s, a scalar, given the width of the last layer's input; None for `zero`.
+            make_start: from the width of the last layer's input to where that layer starts.
+            has_inner_loop: whether adaptation goes on from there.
 
         Raises:
             ValueError: when the model does not end in a linear Dense layer.
         """
         self.model = model
         self.learned_model, self.width = _take_apart(model)
-        self.prototype_scale = None if make_scale is None else make_scale(self.width)
+        self._start = make_start(self.width)
+        self.has_inner_loop = has_inner_loop
 
     @property
     def _trunk_variables(self) -> list[keras.Variable]:
@@ -178,11 +187,8 @@ class SymmetricHead:
     ) -> list[tf.Tensor]:
         """See `Head`."""
         trunk = [tf.convert_to_tensor(variable) for variable in self._trunk_variables]
-        if self.prototype_scale is None:
-            dtype = features.dtype
-            return [*trunk, tf.zeros([self.width, ways], dtype), tf.zeros([ways], dtype)]
         hidden, _ = self._below(trunk, features, statistics, None)
-        kernel, bias = prototype_start(hidden, labels, ways, self.prototype_scale)
+        kernel, bias = self._start(hidden, labels, ways)
         return [*trunk, kernel, bias]
 
     def __call__(
@@ -213,12 +219,57 @@ class SymmetricHead:
         return tf.cast(hidden, features.dtype), used
 
 
+class CosineHead(SymmetricHead):
+    """NIL: class means in place of a last layer, compared by cosine (Raghu et al. 2019, arXiv:1909.09157).
+
+    NIL stands for "no inner loop". Logits are 10 times the cosine: the factor orders nothing anew, and makes
+    probabilities of them.
+    """
+
+    _SHARPNESS = 10.0
+
+    def __init__(self, model: keras.Model):
+        """Takes the head apart; see `SymmetricHead`."""
+        super().__init__(model, lambda width: class_means, has_inner_loop=False)
+
+    def __call__(
+        self,
+        tensors: list[tf.Tensor],
+        features: tf.Tensor,
+        statistics: normalization.Source,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> Result:
+        """See `Head`."""
+        *trunk, kernel, bias = tensors
+        hidden, used = self._below(trunk, features, statistics, dropout_seed)
+        cosines = tf.matmul(tf.math.l2_normalize(hidden, -1), tf.math.l2_normalize(kernel, 0))
+        return self._SHARPNESS * cosines + bias, used
+
+
+def zero_start(
+    hidden: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a linear layer of zeros, kernel [width, ways] and bias [ways]."""
+    return tf.zeros([hidden.shape[-1], ways], hidden.dtype), tf.zeros([ways], hidden.dtype)
+
+
+def class_means(
+    hidden: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean input of each class, [width, ways] (0 for one without examples), and a bias of 0, [ways]."""
+    members = tf.one_hot(labels, ways, dtype=hidden.dtype)
+    counts = tf.reduce_sum(members, axis=0)
+    means = tf.math.divide_no_nan(tf.matmul(hidden, members, transpose_a=True), counts)
+    return means, tf.zeros_like(counts)
+
+
 def prototype_start(
     hidden: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor, scale: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the linear layer that classifies by distance to the class means.
 
-    With m_c the mean of class c, -s/2 |h - m_c|^2 = s <h, m_c> - s/2 |m_c|^2 - s/2 |h|^2, and softmax cancels the last
+    With m_c the mean of class c (Snell et al. 2017, arXiv:1703.05175; Triantafillou et al. 2020, arXiv:1903.03096),
+    -s/2 |h - m_c|^2 = s <h, m_c> - s/2 |m_c|^2 - s/2 |h|^2, and softmax cancels the last
     term, which all classes share.
 
     Args:
@@ -230,9 +281,7 @@ def prototype_start(
     Returns:
         kernel [width, ways] and bias [ways].
     """
-    members = tf.one_hot(labels, ways, dtype=hidden.dtype)
-    counts = tf.reduce_sum(members, axis=0)
-    means = tf.math.divide_no_nan(tf.matmul(hidden, members, transpose_a=True), counts)
+    means, _ = class_means(hidden, labels, ways)
     scale = tf.cast(scale, hidden.dtype)
     return scale * means, -0.5 * scale * tf.reduce_sum(tf.square(means), axis=0)
 
@@ -253,29 +302,3 @@ def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:
         )
     is_empty = not trunk.trainable_variables and len(trunk.layers) <= 2
     return (None if is_empty else trunk), int(last.input_shape[-1])
-
-
-def make_head(
-    model: keras.Model,
-    initialization: str,
-    make_scale: MakeScale | None = None,
-) -> Head:
-    """Returns the head of the given initialization.
-
-    Args:
-        model: the head as `split` returns it.
-        initialization: "free", "zero" or "prototype".
-        make_scale: makes the learned scale, given the width of the last layer's input; used for "prototype" only.
-
-    Raises:
-        ValueError: for an unknown initialization.
-    """
-    if initialization == "free":
-        return FreeHead(model)
-    if initialization == "zero":
-        return SymmetricHead(model, None)
-    if initialization == "prototype":
-        return SymmetricHead(model, make_scale)
-    raise ValueError(
-        f"head_initialization must be one of {', '.join(INITIALIZATIONS)}. Received: {initialization!r}."
-    )

@@ -7,8 +7,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anil_tf.initial_heads import make_head
 from anil_tf.models import mlp, split
-from anil_tf.models.heads import FreeHead, SymmetricHead, make_head, prototype_start
+from anil_tf.models.heads import FreeHead, SymmetricHead, prototype_start
 from anil_tf.models.normalization import Batch
 
 WIDTH, UNITS, CLASSES = 4, (6, 5), 3
@@ -21,7 +22,7 @@ def head_model(adapted_layers=1):
 
 
 def scale(value):
-    return lambda width: keras.Variable(value, name="prototype_scale")
+    return lambda name, initial: keras.Variable(value, name=name)
 
 
 def task(ways, shots, width, seed=0):
@@ -75,7 +76,7 @@ def test_a_prototype_head_starts_from_the_inputs_of_its_last_layer(adapted_layer
 
 @pytest.mark.parametrize("ways", [2, 3, 11])
 def test_a_zero_head_starts_at_zero_for_any_ways(ways):
-    head = make_head(head_model(2), "zero")
+    head = make_head(head_model(2), "zero", scale(1.0))
     features = tf.ones([4, UNITS[0]])
     *below, kernel, bias = head.start(features, tf.constant([0, 1, 0, 1]), ways, Batch())
     assert kernel.shape == (UNITS[1], ways) and bias.shape == (ways,)
@@ -89,7 +90,7 @@ def test_a_zero_head_starts_at_zero_for_any_ways(ways):
 @pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
 def test_names_and_shapes_belong_to_the_tensors_of_the_start(initialization, adapted_layers):
     model = head_model(adapted_layers)
-    head = make_head(model, initialization, scale(1.0) if initialization == "prototype" else None)
+    head = make_head(model, initialization, scale(1.0))
     features, labels, _ = task(CLASSES, 2, model.input_shape[-1])
     tensors = head.start(tf.constant(features, tf.float32), labels, CLASSES, Batch())
     layers = {1: 1, 2: 2, "all": 3}[adapted_layers]
@@ -105,7 +106,7 @@ def test_names_and_shapes_belong_to_the_tensors_of_the_start(initialization, ada
 
 def test_a_free_head_is_the_model_and_starts_at_its_variables():
     model = head_model(2)
-    head = make_head(model, "free")
+    head = make_head(model, "free", scale(1.0))
     features = tf.ones([4, UNITS[0]])
     start = head.start(features, tf.constant([0, 1, 0, 1]), CLASSES, Batch())
     for tensor, variable in zip(start, model.trainable_variables, strict=True):
@@ -116,8 +117,8 @@ def test_a_free_head_is_the_model_and_starts_at_its_variables():
 
 
 def test_the_last_layer_of_a_symmetric_head_is_not_learned():
-    assert make_head(head_model(1), "zero").learned_model is None
-    trunk = make_head(head_model(2), "zero").learned_model
+    assert make_head(head_model(1), "zero", scale(1.0)).learned_model is None
+    trunk = make_head(head_model(2), "zero", scale(1.0)).learned_model
     assert [tuple(v.shape) for v in trunk.trainable_variables] == [UNITS, UNITS[1:]]
 
 
@@ -135,10 +136,12 @@ def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(initializatio
     _, model = split(keras.Sequential([keras.Input((4,)), last]), 1)
     with pytest.raises(ValueError, match=f"ends in a Dense layer.*Received.*{named}.*'free'"):
         make_head(model, initialization, scale(1.0))
-    assert isinstance(make_head(model, "free"), FreeHead)
+    assert isinstance(make_head(model, "free", scale(1.0)), FreeHead)
 
 
 def test_an_unknown_initialization_is_refused():
-    with pytest.raises(ValueError, match="one of free, zero, prototype. Received: 'ones'"):
-        make_head(head_model(), "ones")
-    assert isinstance(make_head(head_model(), "zero"), SymmetricHead)
+    with pytest.raises(
+        ValueError, match="one of free, zero, prototype, ridge, nil. Received: 'ones'"
+    ):
+        make_head(head_model(), "ones", scale(1.0))
+    assert isinstance(make_head(head_model(), "zero", scale(1.0)), SymmetricHead)

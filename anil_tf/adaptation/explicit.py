@@ -1,0 +1,111 @@
+"""Proposition 1, by its own reverse recursion: the meta-gradient with nothing kept but the iterates.
+
+With H_m = grad_w^2 L_S(w_m, s), J_m = grad_s grad_w L_S(w_m, s), A_m = I - alpha H_m and D = grad_w L_D(w_N, s),
+
+    dL_D/dw = A_0 A_1 ... A_{N-1} D
+    dL_D/ds = grad_s L_D(w_N, s) - alpha sum_m J_m A_{m+1} ... A_{N-1} D
+
+(Ji et al. 2020, arXiv:2006.09486). No matrix is ever formed. Read from right to left, the products share their factors:
+
+    v = D
+    for m = N-1 .. 0:
+        ds -= J_m (alpha v)         # v before its own update
+        v  -= H_m (alpha v)
+    dL_D/dw = v
+
+so N Hessian-vector and N mixed products are all it takes. The shared tensors s are the features of the support, not the
+body's parameters: the recursion ends in one cotangent on the features, and the body is differentiated once, however
+large N is. (alpha stands inside the products because it may differ from entry to entry, as in Meta-SGD.)
+
+A recursion that stops after the last m steps is truncated back-propagation; after none, first order.
+"""
+
+import tensorflow as tf
+
+from anil_tf.adaptation.problem import InnerProblem, Tensors
+from anil_tf.adaptation.unrolled import StepSizes, descend
+
+
+def gradient_descent(
+    problem: InnerProblem,
+    start: Tensors,
+    shared: Tensors,
+    *,
+    steps: int,
+    step_sizes: StepSizes,
+    differentiated_steps: int,
+) -> Tensors:
+    """Does what `unrolled.gradient_descent` does, and is differentiated by Proposition 1.
+
+    Memory beside the iterates does not grow with N: each step is computed a second time on the way back.
+
+    Args:
+        problem: the support losses of B tasks.
+        start: w_0, tensors [B, ...].
+        shared: s, all tensors [B, ...] by which the support loss is differentiated beside w.
+        steps: N, 0 or more.
+        step_sizes: alpha for each tensor.
+        differentiated_steps: how many steps, the last ones, the recursion goes back over.
+
+    Returns:
+        w_N, tensors of the shapes of `start`.
+    """
+    learned = [size for size in step_sizes if tf.is_tensor(size)]
+
+    @tf.custom_gradient
+    def run(*arguments: tf.Tensor) -> tuple:
+        adapted, shared, sizes = _unpack(arguments, len(start), step_sizes)
+        iterates = [adapted]
+        for step in range(steps):
+            gradient = problem.gradient(iterates[-1], shared, step)
+            iterates.append(descend(iterates[-1], gradient, sizes))
+
+        def reverse(*cotangent: tf.Tensor) -> Tensors:
+            vector = [tf.convert_to_tensor(part) for part in cotangent]  # eager slices come sparse
+            of_shared = [tf.zeros_like(tensor) for tensor in shared]
+            of_sizes = [tf.zeros_like(size) for size in learned]
+            for step in reversed(range(steps - differentiated_steps, steps)):
+                point = iterates[step]
+                if learned:  # w_{m+1} = w_m - alpha g, so alpha earns -<v, g>
+                    gradient = problem.gradient(point, shared, step)
+                    of_sizes = _subtract(of_sizes, _of_sizes(vector, gradient, step_sizes))
+                scaled = [size * part for size, part in zip(sizes, vector, strict=True)]
+                hessian_product, mixed_product = problem.products(point, shared, step, scaled)
+                of_shared = _subtract(of_shared, mixed_product)
+                vector = _subtract(vector, hessian_product)
+            return [*vector, *of_shared, *of_sizes]
+
+        return tuple(iterates[-1]), reverse
+
+    return list(run(*start, *shared, *learned))
+
+
+def _unpack(
+    arguments: tuple[tf.Tensor, ...], count: int, step_sizes: StepSizes
+) -> tuple[Tensors, Tensors, StepSizes]:
+    """From the flat arguments of `run` to w_0, s and the step sizes, numbers among them."""
+    learned = sum(tf.is_tensor(size) for size in step_sizes)
+    rest = list(arguments[count : len(arguments) - learned])
+    given = iter(arguments[len(arguments) - learned :])
+    sizes = [next(given) if tf.is_tensor(size) else size for size in step_sizes]
+    return list(arguments[:count]), rest, sizes
+
+
+def _of_sizes(vector: Tensors, gradient: Tensors, step_sizes: StepSizes) -> Tensors:
+    """<v, g> for each learned step size, summed over the entries and tasks that share it."""
+    return [
+        _sum_to(part * slope, size.shape)
+        for part, slope, size in zip(vector, gradient, step_sizes, strict=True)
+        if isinstance(size, tf.Tensor)
+    ]
+
+
+def _sum_to(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """The gradient of broadcasting: `tensor` summed over the axes that a tensor of `shape` was spread over."""
+    summed = tf.reduce_sum(tensor, axis=list(range(tensor.shape.rank - shape.rank)))
+    spread = [axis for axis in range(shape.rank) if shape[axis] == 1]
+    return tf.reduce_sum(summed, axis=spread, keepdims=True) if spread else summed
+
+
+def _subtract(tensors: Tensors, amounts: Tensors) -> Tensors:
+    return [tensor - amount for tensor, amount in zip(tensors, amounts, strict=True)]
