@@ -170,8 +170,8 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 "training_ways",
                 None,
                 "Classes in a training task, where they differ from --ways, which then says those of "
-                "validation and test. Harder tasks often train better; needs a zero or prototype "
-                "head. (default: --ways)",
+                "validation and test. Harder tasks often train better; needs a head that takes any "
+                "number, which is all but free. (default: --ways)",
                 lower=2,
             ),
             _integer("shots", 1, "Support examples per class."),

@@ -1,5 +1,6 @@
 """Where the head of a task starts, by the name that a setting gives it."""
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -67,15 +68,18 @@ def _prototypes(make_scalar: MakeScalar, width: int) -> Callable:
 def _ridge(make_scalar: MakeScalar, l2: float) -> Callable:
     # No bias is learned beside the scale: one that all classes share cancels in softmax, so its gradient is zero.
     scale = make_scalar("ridge_scale", _RIDGE_SCALE)
-    log_l2 = make_scalar("ridge_log_l2", float(tf.math.log(l2)))
+    log_l2 = make_scalar("ridge_log_l2", math.log(l2))
 
     def start(
         hidden: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        is_regression = labels.dtype.is_floating
-        targets = labels if is_regression else tf.one_hot(labels, ways, dtype=hidden.dtype)
-        kernel, bias = ridge_regression(hidden, targets, tf.exp(tf.cast(log_l2, hidden.dtype)))
         factor = tf.cast(scale, hidden.dtype)
+        if labels.dtype.is_floating:  # numbers are fitted as they are: their scale starts at 1
+            factor /= _RIDGE_SCALE
+            targets = tf.cast(labels, hidden.dtype)
+        else:
+            targets = tf.one_hot(labels, ways, dtype=hidden.dtype)
+        kernel, bias = ridge_regression(hidden, targets, tf.exp(tf.cast(log_l2, hidden.dtype)))
         return factor * kernel, factor * bias
 
     return start

@@ -555,7 +555,7 @@ def _adapted_positions(head: Head, frozen: str) -> list[int]:
 
 def _inner(source: Source) -> Source:
     """The source for a pass over the support alone, which the inner loop differentiates."""
-    return source if isinstance(source, Moving) else Batch(fused=False)
+    return source if isinstance(source, Moving) else Batch()
 
 
 def _length(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:

@@ -297,7 +297,7 @@ def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:
         or dense[0].activation is not linear
     ):
         raise ValueError(
-            "A zero or prototype head ends in a Dense layer without activation. Received a head that ends in: "
+            "A zero, prototype, ridge or nil head ends in a Dense layer without activation. Received a head that ends in: "
             f"{', '.join(type(layer).__name__ for layer in dense)}. Use head_initialization='free'."
         )
     is_empty = not trunk.trainable_variables and len(trunk.layers) <= 2

@@ -21,20 +21,17 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from anil_tf.models.batch_normalization import batch_normalize
+
 # One (mean, variance) pair, each [channels] float32, under the layer's index in `batch_normalizations`.
 Statistics = dict[str, tuple[tf.Tensor, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Statistics of the first `rows` rows of the batch; of all of them when `rows` is None.
-
-    `fused=False` keeps to operations that can be differentiated twice, as the inner loop needs: the gradient kernel of
-    the fused one reports a wrong shape, on which a graph loop over tasks fails.
-    """
+    """Statistics of the first `rows` rows of the batch; of all of them when `rows` is None."""
 
     rows: int | tf.Tensor | None = None
-    fused: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +100,13 @@ def _normalize(
     scale = None if layer.gamma is None else tf.cast(layer.gamma, dtype)
     offset = None if layer.beta is None else tf.cast(layer.beta, dtype)
     if isinstance(source, Batch) and _is_fusable(layer, inputs, source):
-        outputs, mean, variance = _fused(layer, inputs, scale, offset)
+        channels = inputs.shape[-1]
+        outputs, mean, variance = batch_normalize(
+            inputs,
+            tf.ones([channels]) if scale is None else scale,
+            tf.zeros([channels]) if offset is None else offset,
+            epsilon=layer.epsilon,
+        )
         recorded[key] = (mean, variance)
         return outputs
     inputs = tf.cast(inputs, dtype)
@@ -111,7 +114,7 @@ def _normalize(
         mean, variance = source.statistics[key]
     else:
         rows = inputs if source.rows is None else inputs[: source.rows]
-        mean, variance = keras.ops.moments(rows, axes=layer._reduction_axes)
+        mean, variance = _moments(rows, layer._reduction_axes)
     recorded[key] = (mean, variance)
     outputs = keras.ops.batch_normalization(
         inputs, mean, variance, layer.axis, offset=offset, scale=scale, epsilon=layer.epsilon
@@ -119,37 +122,25 @@ def _normalize(
     return tf.cast(outputs, layer.compute_dtype)
 
 
+def _moments(rows: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over `axes`.
+
+    `tf.nn.moments`, and with it `keras.ops.moments`, holds the mean constant inside the variance. That leaves first
+    derivatives right and second ones, which the inner loop needs, wrong.
+    """
+    mean = tf.reduce_mean(rows, axis=axes, keepdims=True)
+    variance = tf.reduce_mean(tf.square(rows - mean), axis=axes)
+    return tf.squeeze(mean, axis=axes), variance
+
+
 def _is_fusable(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, source: Batch) -> bool:
-    """Whether TensorFlow's fused kernel (images, channels last, whole batch, at most 32 bits) applies."""
+    """Whether the fused kernels (images, channels last, whole batch, at most 32 bits) apply."""
     return (
         source.rows is None
-        and source.fused
         and inputs.shape.rank == 4
         and layer.axis in (-1, 3)
         and inputs.dtype in (tf.float32, tf.bfloat16)
     )
-
-
-def _fused(
-    layer: keras.layers.BatchNormalization,
-    inputs: tf.Tensor,
-    scale: tf.Tensor | None,
-    offset: tf.Tensor | None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One kernel for moments and normalisation: it reads bfloat16 images and computes in float32."""
-    channels = inputs.shape[-1]
-    result = tf.raw_ops.FusedBatchNormV2(
-        x=inputs,
-        scale=tf.ones([channels]) if scale is None else scale,
-        offset=tf.zeros([channels]) if offset is None else offset,
-        mean=tf.zeros([0]),
-        variance=tf.zeros([0]),
-        epsilon=layer.epsilon,
-        is_training=True,
-    )
-    # The kernel reports the unbiased variance, n/(n-1) times the one it normalises by.
-    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-    return result.y, result.batch_mean, result.batch_variance * (count - 1.0) / count
 
 
 def update_moving_statistics(model: keras.Model | None, statistics: Statistics) -> None:
