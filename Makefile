@@ -12,7 +12,7 @@ STAMP := $(VENV)/.requirements-installed
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format lock bazel-test clean
+.PHONY: help quickstart test test-slow lint format lock benchmark bazel-test clean
 
 # TensorFlow's start-up notes are of no use to a user; warnings of our own are not affected.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -59,6 +59,11 @@ lock: $(STAMP) ## pin the requirements anew (UPGRADE=--upgrade for the newest ve
 	$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command='make lock' --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
 	  pyproject.toml requirements-gpu.in --output-file=requirements-gpu.txt
+
+benchmark: $(STAMP) ## measure the meta-step beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
+	@[ -x .venv-pytorch/bin/python ] || $(PYTHON) -m venv .venv-pytorch
+	.venv-pytorch/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BIN)/python bin/benchmark.py --suite=step --pytorch=.venv-pytorch/bin/python --output=benchmarks/measured/step.json
 
 bazel-test: $(STAMP) ## run the fast tests under Bazel (installs Debian's bazel-bootstrap where Bazel is missing)
 	@command -v bazel >/dev/null || { \

@@ -424,10 +424,19 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
             _choice(
                 "suite",
                 "input",
-                ("input",),
-                "What is measured: input = drawing tasks, as a share of a meta-step.",
+                ("input", "step"),
+                "What is measured: input = drawing tasks, as a share of a meta-step; step = the "
+                "meta-step beside plain training and PyTorch, its memory, and how its cost grows "
+                "(half an hour; a picture goes beside --output).",
             ),
             _text("output", None, "Where the result goes, as JSON.", "a file"),
+            _text(
+                "pytorch",
+                None,
+                "With --suite=step: a Python interpreter that has benchmarks/requirements.txt. "
+                "Without it nothing is compared with PyTorch.",
+                "the path of a Python interpreter",
+            ),
         ],
     ),
 }

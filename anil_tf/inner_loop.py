@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from anil_tf.adaptation import explicit, unrolled
+from anil_tf.adaptation import explicit, span_problem, unrolled
 from anil_tf.adaptation.implicit import minimum
 from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.losses import LOSSES, half_squared_norm
@@ -111,11 +111,7 @@ class InnerLoop:
         Returns:
             The tensors of the adapted heads, each [B, ...], those that do not move among them.
         """
-        start = over_tasks(
-            lambda task: self.head.start(task[0], task[1], ways, source),
-            (features, labels),
-            mode=self.mode(dropout_seeds is not None),
-        )
+        start = self._start(features, labels, ways, source)
         if not self.head.has_inner_loop:
             return start
         moving = [start[position] for position in self.positions]
@@ -123,6 +119,20 @@ class InnerLoop:
         sizes = [_in_precision_of(features, size) for size in step_sizes]
         problem, shared = self._problem(features, labels, fixed, ways, source, dropout_seeds)
         return self._whole(self._descend(problem, moving, shared, sizes), fixed)
+
+    def _start(
+        self, features: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor, source: Source
+    ) -> Tensors:
+        """The head of each task before the first step, tensors [B, ...]."""
+        if self.head.starts_alike:
+            tensors = self.head.start(features[0], labels[0], ways, source)
+            tasks = features.shape[0] or tf.shape(features)[0]
+            return [tf.broadcast_to(tensor, [tasks, *tensor.shape]) for tensor in tensors]
+        return over_tasks(
+            lambda task: self.head.start(task[0], task[1], ways, source),
+            (features, labels),
+            mode=self.mode(training=False),
+        )
 
     def _problem(
         self,
@@ -170,6 +180,15 @@ class InnerLoop:
                 tolerance=self.tolerance,
                 step_sizes=step_sizes,
             )
+        if self._stays_in_span(problem, shared, step_sizes):
+            return span_problem.gradient_descent(
+                problem,
+                start,
+                shared[0],
+                l2=self.l2,
+                steps=self.steps,
+                step_size=step_sizes[0],
+            )
         descent = unrolled if self.differentiation == "unrolled" else explicit
         reach = self.steps
         if self.differentiation == "first_order":
@@ -184,6 +203,16 @@ class InnerLoop:
             step_sizes=step_sizes,
             differentiated_steps=reach,
         )
+
+    def _stays_in_span(
+        self, problem: Any, shared: Tensors, step_sizes: list[tf.Tensor | float]
+    ) -> bool:
+        """Whether fewer numbers than the head has, one per example and class, describe where it goes."""
+        if self.differentiation != "explicit" or not isinstance(problem, LinearProblem):
+            return False
+        rows, width = shared[0].shape[1:]
+        has_one_number = all(isinstance(size, float) for size in step_sizes)
+        return has_one_number and rows is not None and rows < width
 
     def _whole(self, moving: Tensors, fixed: Tensors) -> Tensors:
         """All tensors of a head, in the head's order."""

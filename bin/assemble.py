@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """Makes the distribution strategy and seeds everything; call it first."""
-    from anil_tf.training import distribution
+    """Shares out the cores, makes the distribution strategy and seeds everything; call it first."""
+    from anil_tf.training import distribution, threads
 
+    threads.share_out_cores(FLAGS.meta_batch_size)
     with blamed_on("strategy"):
         made = distribution.create(FLAGS.strategy)
         replicas = made.num_replicas_in_sync
@@ -120,9 +121,11 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
 
 def _differentiation() -> str:
     """The engine, which --first_order names too."""
-    if not FLAGS.first_order or FLAGS.differentiation == "first_order":
+    if not FLAGS.first_order:
         return FLAGS.differentiation
-    if FLAGS["differentiation"].present:
+    # The two exact engines are one when second derivatives are dropped; and a run's flags.txt, which has a line for
+    # every flag, says --first_order beside the default.
+    if FLAGS.differentiation in ("implicit", "truncated"):
         raise flags.InputError(
             f"--first_order: the same as --differentiation=first_order, received with "
             f"--differentiation={FLAGS.differentiation}; expected one of the two."

@@ -7,6 +7,7 @@ Read in this order:
     linear_problem.py       the same in closed form, for a linear head
     unrolled.py             N steps of gradient descent, differentiated by tapes
     explicit.py             ... by Proposition 1, which keeps the iterates and nothing else; truncated; first order
+    span_problem.py         ... for a linear head, at a cost per step that does not grow with the features
     implicit.py             ... at the minimum itself, by the implicit function theorem
     conjugate_gradients.py  the linear systems that this leads to
     ridge.py                the minimum of a squared error, in closed form

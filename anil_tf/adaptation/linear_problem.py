@@ -43,7 +43,7 @@ class LinearProblem:
     def gradient(self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor = 0) -> Tensors:
         """See `InnerProblem`."""
         (features,) = shared
-        errors = self._errors(linear(features, adapted))
+        errors = self.errors(linear(features, adapted))
         return self._pull_back(features, errors, adapted)
 
     def products(
@@ -52,8 +52,8 @@ class LinearProblem:
         """See `InnerProblem`."""
         (features,) = shared
         outputs = linear(features, adapted)
-        change = self._change_of_errors(outputs, linear(features, vector))
-        mixed = tf.matmul(self._errors(outputs), vector[0], transpose_b=True)
+        change = self.change_of_errors(outputs, linear(features, vector))
+        mixed = tf.matmul(self.errors(outputs), vector[0], transpose_b=True)
         mixed += tf.matmul(change, adapted[0], transpose_b=True)
         return self._pull_back(features, change, vector), [mixed]
 
@@ -68,13 +68,13 @@ class LinearProblem:
         spread = tf.reduce_max(change, axis=-1) - tf.reduce_min(change, axis=-1)
         return tf.reduce_max(spread, axis=-1)
 
-    def _errors(self, outputs: tf.Tensor) -> tf.Tensor:
+    def errors(self, outputs: tf.Tensor) -> tf.Tensor:
         """E [B, n, C]: the derivative of the loss by the outputs."""
         if self._loss == "cross_entropy":
             return (tf.nn.softmax(outputs) - self._targets) / self._rows
         return 2.0 * (outputs - self._targets) / self._entries
 
-    def _change_of_errors(self, outputs: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
+    def change_of_errors(self, outputs: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
         """R [B, n, C]: how E changes while the outputs Z change by U."""
         if self._loss == "cross_entropy":
             shares = tf.nn.softmax(outputs)

@@ -4,7 +4,10 @@ Everything that differentiates through adaptation needs two things of the suppor
 (the head) and s what it shares with the outer loop (features, layers that do not adapt):
 
     gradient            g = grad_w L_S                                   where the inner loop goes
-    products with v     (H v, J v),  H = grad_w g,  J = grad_s g         how it would have gone from elsewhere
+    products with v     (v^T dg/dw, v^T dg/ds)                           how it would have gone from elsewhere
+
+dg/dw is the Hessian H = grad_w^2 L_S, which is symmetric: the first product is the Hessian-vector product H v. The
+second is the mixed product J v with J = grad_s grad_w L_S.
 
 `TapedProblem` takes both from tapes, for any loss. `linear_problem.py` has them in closed form for a linear head.
 
@@ -42,7 +45,7 @@ class InnerProblem(Protocol):
     def products(
         self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor, vector: Tensors
     ) -> tuple[Tensors, Tensors]:
-        """Returns the Hessian-vector and the mixed products, H v and J v, at the same point.
+        """Returns the Hessian-vector and the mixed product, v^T dg/dw and v^T dg/ds.
 
         Args:
             adapted: w, tensors [B, ...].
@@ -51,7 +54,7 @@ class InnerProblem(Protocol):
             vector: v, tensors of the shapes of `adapted`.
 
         Returns:
-            H v, of the shapes of `adapted`, and J v, of the shapes of `shared`.
+            Tensors of the shapes of `adapted`, and tensors of the shapes of `shared`.
         """
 
 
@@ -80,7 +83,7 @@ class TapedProblem:
     def products(
         self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor, vector: Tensors
     ) -> tuple[Tensors, Tensors]:
-        """See `InnerProblem`. H is symmetric, so that v^T H, which a tape computes, is (H v)^T."""
+        """See `InnerProblem`."""
 
         def of_one_task(task: tuple) -> tuple[Tensors, Tensors]:
             adapted, shared, constants, vector = task

@@ -32,6 +32,7 @@ class Head(Protocol):
     model: keras.Model
     learned_model: keras.Model | None
     has_inner_loop: bool  # whether gradient descent follows the start
+    starts_alike: bool  # whether all tasks start from the same tensors
 
     @property
     def adapted_names(self) -> list[str]:
@@ -85,6 +86,7 @@ class FreeHead:
     """A Keras model whose trainable variables are learned, one row per class."""
 
     has_inner_loop = True
+    starts_alike = True
 
     def __init__(self, model: keras.Model):
         """Takes the head as `split` returns it: features [rows, ...] -> logits [rows, ways]."""
@@ -156,6 +158,7 @@ class SymmetricHead:
         self.learned_model, self.width = _take_apart(model)
         self._start = make_start(self.width)
         self.has_inner_loop = has_inner_loop
+        self.starts_alike = False
 
     @property
     def _trunk_variables(self) -> list[keras.Variable]:
@@ -297,7 +300,7 @@ def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:
         or dense[0].activation is not linear
     ):
         raise ValueError(
-            "A zero, prototype, ridge or nil head ends in a Dense layer without activation. Received a head that ends in: "
+            "A head that is not free ends in a Dense layer without activation. Received one that ends in: "
             f"{', '.join(type(layer).__name__ for layer in dense)}. Use head_initialization='free'."
         )
     is_empty = not trunk.trainable_variables and len(trunk.layers) <= 2

@@ -10,7 +10,7 @@ of a Keras model takes mean and variance from one of
 
 Keras' `training` flag then governs dropout alone. A frozen layer (`trainable=False`) keeps its moving statistics, as
 everywhere in Keras. Any Keras model will do: the layers are lent another `call` for the time of one trace, and are
-never altered.
+never altered. How the work is done is in `batch_normalization.py` and, for the first layer, `image_convolution.py`.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import keras
 import tensorflow as tf
 
 from anil_tf.models.batch_normalization import batch_normalize
+from anil_tf.models.image_convolution import normalized_convolution, normalized_convolutions
 
 # One (mean, variance) pair, each [channels] float32, under the layer's index in `batch_normalizations`.
 Statistics = dict[str, tuple[tf.Tensor, tf.Tensor]]
@@ -74,11 +75,20 @@ def task_statistics(model: keras.Model, source: Source) -> Iterator[Statistics]:
         ...     features = body(images, training=False)
     """
     recorded: Statistics = {}
-    lent: list[keras.layers.BatchNormalization] = []
+    lent: list[keras.layers.Layer] = []
     if not isinstance(source, Moving):
-        lent = batch_normalizations(model)
-        for index, layer in enumerate(lent):
-            layer.call = functools.partial(_normalize, layer, str(index), source, recorded)
+        convolutions = normalized_convolutions(model)
+        for index, layer in enumerate(batch_normalizations(model)):
+            key, convolution = str(index), convolutions.get(id(layer))
+            if convolution is None or isinstance(source, Given):
+                layer.call = functools.partial(_normalize, layer, key, source, recorded)
+                lent.append(layer)
+            else:
+                convolution.call = functools.partial(
+                    _normalize_convolution, convolution, layer, key, source, recorded
+                )
+                layer.call = _pass_on
+                lent += [convolution, layer]
     try:
         yield recorded
     finally:
@@ -120,6 +130,34 @@ def _normalize(
         inputs, mean, variance, layer.axis, offset=offset, scale=scale, epsilon=layer.epsilon
     )
     return tf.cast(outputs, layer.compute_dtype)
+
+
+def _normalize_convolution(
+    convolution: keras.layers.Conv2D,
+    layer: keras.layers.BatchNormalization,
+    key: str,
+    source: Batch,
+    recorded: Statistics,
+    inputs: tf.Tensor,
+) -> tf.Tensor:
+    """Stands in for `Conv2D.call`, and does the work of the batch normalisation behind it."""
+    outputs, mean, variance = normalized_convolution(
+        convolution,
+        inputs,
+        layer.gamma,
+        layer.beta,
+        epsilon=layer.epsilon,
+        rows=source.rows,
+    )
+    recorded[key] = (mean, variance)
+    return outputs
+
+
+def _pass_on(
+    inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Stands in for `BatchNormalization.call` where the convolution before it has done the work."""
+    return inputs
 
 
 def _moments(rows: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""Where adaptation starts: free, zero and prototype heads."""
+"""Where adaptation starts, and how a head answers: free, symmetric and cosine heads."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anil_tf.initial_heads import make_head
 from anil_tf.models import mlp, split
-from anil_tf.models.heads import FreeHead, SymmetricHead, prototype_start
+from anil_tf.models.heads import CosineHead, FreeHead, prototype_start
 from anil_tf.models.normalization import Batch
 
 WIDTH, UNITS, CLASSES = 4, (6, 5), 3
@@ -86,13 +86,13 @@ def test_a_zero_head_starts_at_zero_for_any_ways(ways):
     np.testing.assert_array_equal(logits, np.zeros([4, ways]))
 
 
-@pytest.mark.parametrize("initialization", ["free", "zero", "prototype"])
+@pytest.mark.parametrize("initialization", ["free", "zero", "prototype", "ridge", "nil"])
 @pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
 def test_names_and_shapes_belong_to_the_tensors_of_the_start(initialization, adapted_layers):
     model = head_model(adapted_layers)
-    head = make_head(model, initialization, scale(1.0))
+    head = make_head(model, initialization, scale(1.0), l2=1.0)
     features, labels, _ = task(CLASSES, 2, model.input_shape[-1])
-    tensors = head.start(tf.constant(features, tf.float32), labels, CLASSES, Batch())
+    tensors = head.start(tf.constant(features, tf.float32), tf.constant(labels), CLASSES, Batch())
     layers = {1: 1, 2: 2, "all": 3}[adapted_layers]
     assert len(head.adapted_names) == len(head.step_size_shapes) == len(tensors) == 2 * layers
     assert head.adapted_names[-2:] == ["logits/kernel", "logits/bias"]
@@ -122,7 +122,7 @@ def test_the_last_layer_of_a_symmetric_head_is_not_learned():
     assert [tuple(v.shape) for v in trunk.trainable_variables] == [UNITS, UNITS[1:]]
 
 
-@pytest.mark.parametrize("initialization", ["zero", "prototype"])
+@pytest.mark.parametrize("initialization", ["zero", "prototype", "ridge", "nil"])
 @pytest.mark.parametrize(
     ("last", "named"),
     [
@@ -135,13 +135,29 @@ def test_the_last_layer_of_a_symmetric_head_is_not_learned():
 def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(initialization, last, named):
     _, model = split(keras.Sequential([keras.Input((4,)), last]), 1)
     with pytest.raises(ValueError, match=f"ends in a Dense layer.*Received.*{named}.*'free'"):
-        make_head(model, initialization, scale(1.0))
+        make_head(model, initialization, scale(1.0), l2=1.0)
     assert isinstance(make_head(model, "free", scale(1.0)), FreeHead)
 
 
-def test_an_unknown_initialization_is_refused():
-    with pytest.raises(
-        ValueError, match="one of free, zero, prototype, ridge, nil. Received: 'ones'"
-    ):
-        make_head(head_model(), "ones", scale(1.0))
-    assert isinstance(make_head(head_model(), "zero", scale(1.0)), SymmetricHead)
+@pytest.mark.parametrize("adapted_layers", [1, 2])
+def test_a_cosine_head_answers_with_ten_times_the_cosine_to_the_class_means(adapted_layers):
+    model = head_model(adapted_layers)
+    head = CosineHead(model)
+    features, labels, queries = (tf.cast(x, "float32") for x in task(5, 3, model.input_shape[-1]))
+    labels = tf.cast(labels, tf.int32)
+    *below, kernel, bias = tensors = head.start(features, labels, 5, Batch())
+    assert not head.has_inner_loop and not np.any(bias)
+    hidden = lambda rows: np.tanh(rows @ below[0] + below[1]) if below else rows.numpy()  # noqa: E731
+    means = np.stack([hidden(features)[labels == c].mean(axis=0) for c in range(5)])
+    np.testing.assert_allclose(kernel, means.T, rtol=1e-4, atol=1e-6)
+    logits, _ = head(tensors, queries, Batch())
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    np.testing.assert_allclose(logits, 10 * unit(hidden(queries)) @ unit(means).T, atol=1e-4)
+
+
+def test_a_class_without_examples_has_the_mean_zero_and_the_cosine_zero():
+    head = CosineHead(head_model())
+    labels = tf.constant([0, 2])
+    tensors = head.start(tf.ones([2, UNITS[1]]), labels, 3, Batch())
+    logits, _ = head(tensors, tf.ones([1, UNITS[1]]), Batch())
+    np.testing.assert_allclose(logits, [[10.0, 0.0, 10.0]], atol=1e-5)
