@@ -61,6 +61,7 @@ lock: $(STAMP) ## pin the requirements anew (UPGRADE=--upgrade for the newest ve
 	  pyproject.toml requirements-gpu.in --output-file=requirements-gpu.txt
 
 benchmark: $(STAMP) ## measure the meta-step beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
+	@mkdir -p benchmarks/measured
 	@[ -x .venv-pytorch/bin/python ] || $(PYTHON) -m venv .venv-pytorch
 	.venv-pytorch/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python bin/benchmark.py --suite=step --pytorch=.venv-pytorch/bin/python --output=benchmarks/measured/step.json

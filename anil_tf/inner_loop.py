@@ -8,6 +8,7 @@ that the settings describe, in closed form where the head is linear, and hands i
 import dataclasses
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from anil_tf.adaptation import explicit, span_problem, unrolled
@@ -56,6 +57,8 @@ class InnerLoop:
         """Refuses settings that contradict each other."""
         if self.differentiation == "implicit":
             self._check_that_a_minimum_exists()
+        if self.differentiation != "first_order" and self.steps and self.head.has_inner_loop:
+            _check_second_derivatives(self.head.model)
         if (self.differentiation == "truncated") != (self.truncated_to is not None):
             raise ValueError(
                 "differentiation='truncated' and truncated_to, its number of steps, go together. Received: "
@@ -146,6 +149,9 @@ class InnerLoop:
         """The inner problem, and the tensors that it shares with the outer loop."""
         if self._has_closed_form and self.differentiation != "unrolled":
             if self.loss == "cross_entropy":
+                tf.debugging.assert_less(
+                    labels, ways, "A support label is not below the number of ways."
+                )
                 targets = tf.one_hot(labels, ways, dtype=features.dtype)
             else:
                 columns = ways if isinstance(ways, int) else None
@@ -185,7 +191,6 @@ class InnerLoop:
                 problem,
                 start,
                 shared[0],
-                l2=self.l2,
                 steps=self.steps,
                 step_size=step_sizes[0],
             )
@@ -211,7 +216,8 @@ class InnerLoop:
         if self.differentiation != "explicit" or not isinstance(problem, LinearProblem):
             return False
         rows, width = shared[0].shape[1:]
-        has_one_number = all(isinstance(size, float) for size in step_sizes)
+        numbers = {size for size in step_sizes if isinstance(size, float)}
+        has_one_number = len(numbers) == 1 and all(isinstance(s, float) for s in step_sizes)
         return has_one_number and rows is not None and rows < width
 
     def _whole(self, moving: Tensors, fixed: Tensors) -> Tensors:
@@ -219,6 +225,17 @@ class InnerLoop:
         from_moving, from_fixed = iter(moving), iter(fixed)
         count = len(self.head.adapted_names)
         return [next(from_moving if i in self.positions else from_fixed) for i in range(count)]
+
+
+def _check_second_derivatives(head: keras.Model) -> None:
+    """Refuses layers of Keras whose second derivative is wrong: their variance holds the mean constant."""
+    wrong = keras.layers.LayerNormalization | keras.layers.GroupNormalization
+    for layer in head._flatten_layers():
+        if isinstance(layer, wrong):
+            raise ValueError(
+                f"The adapted layers hold {layer.name}, a {type(layer).__name__}, whose second derivative is wrong in "
+                "Keras (tf.nn.moments). Adapt fewer layers, use BatchNormalization, or differentiation='first_order'."
+            )
 
 
 def _flat(features: tf.Tensor) -> tf.Tensor:

@@ -38,6 +38,7 @@ from anil_tf.models.structure import (
     count_parameters,
     draws_at_random,
     is_linear,
+    pools_by_maximum,
 )
 from anil_tf.replicated_model import ReplicatedModel
 
@@ -111,6 +112,8 @@ class MetaLearner(ReplicatedModel):
         **kwargs: Any,
     ):
         """Joins body and head; see the class."""
+        # Body and head compute in precisions of their own; what joins them is exact, also under a mixed policy.
+        kwargs.setdefault("dtype", keras.config.dtype_policy().variable_dtype)
         super().__init__(name=name, **kwargs)
         _one_of("learned_inner_step_size", learned_inner_step_size, LEARNED_STEP_SIZES)
         _one_of("differentiation", differentiation, DIFFERENTIATIONS)
@@ -151,6 +154,12 @@ class MetaLearner(ReplicatedModel):
         self.learned_head = self._head.learned_model
         self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
         self.inner_step_sizes = self._add_step_sizes()
+        # XLA's second derivative of max pooling takes the wrong maximum among close ones (TensorFlow 2.21), so that
+        # Keras is told to keep off it there.
+        second_order = differentiation != "first_order" and self.inner_steps > 0
+        self.supports_jit = not (
+            second_order and pools_by_maximum(self._head.learned_model or head)
+        )
         self._inner_loop()  # refuses settings that contradict each other
         # Filled by `adapt`, a compiled pair of steps per normalisation; a tuple hides it from Keras' tracking.
         self._held: tuple = ({},)
@@ -227,7 +236,7 @@ class MetaLearner(ReplicatedModel):
         if training:
             update_moving_statistics(self.body, body_statistics)
             update_moving_statistics(self._head.learned_model, head_statistics)
-        return logits
+        return tf.cast(logits, self.head.variable_dtype)
 
     def _source(self, support: int | tf.Tensor, training: bool) -> Source:
         """Where batch normalisation takes its statistics from, for a task's support and query together."""
@@ -475,13 +484,18 @@ class MetaLearner(ReplicatedModel):
             part: keras.saving.deserialize_keras_object(config[part], custom_objects)
             for part in ("body", "head")
         }
+        config = dict(config)
+        if config.pop("first_order", False):  # saved before `differentiation` said so
+            config["differentiation"] = "first_order"
         return cls(**(config | parts))
 
     def describe(self) -> dict[str, str]:
         """Returns in words what is adapted and in which geometry, for protocols and cards."""
         names = [self._head.adapted_names[position] for position in self._adapted]
         geometry = "nonconvex"
-        if is_linear(self.head):
+        if not self._head.has_inner_loop:
+            geometry = "closed form, no inner loop"
+        elif is_linear(self.head):
             geometry = "strongly convex" if self.inner_l2 else "convex, not strongly (inner_l2 = 0)"
         return {
             "adapted": ", ".join(names),
@@ -500,12 +514,14 @@ class MetaLearner(ReplicatedModel):
 
     def _inner_steps_in_words(self) -> str:
         if not self._head.has_inner_loop:
-            return "none: closed form"
+            return "0"
         if self.differentiation == "implicit":
             return f"to the minimum ({self.inner_solver}, gradient below {self.inner_tolerance:g})"
         return str(self.inner_steps)
 
     def _meta_gradient_in_words(self) -> str:
+        if not self._head.has_inner_loop:
+            return "exact (closed form)"
         exact = f"exact ({self.differentiation})"
         return {
             "first_order": "first order",
@@ -546,6 +562,10 @@ def _adapted_positions(head: Head, frozen: str) -> list[int]:
     """Positions, among the tensors of the head, of those that the inner loop moves."""
     last = head.last_layer_tensors if frozen == "head" else 0
     positions = list(range(len(head.adapted_names) - last))
+    if not head.adapted_names:
+        raise ValueError(
+            "The head has nothing to adapt: it has no trainable variables. Unfreeze it."
+        )
     if not positions:
         raise ValueError(
             "frozen_in_adaptation='head' leaves nothing to adapt. Raise adapted_layers to 2 or more."

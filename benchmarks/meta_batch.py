@@ -61,7 +61,7 @@ def write(
 def _weights(
     random: np.random.Generator, ways: int, side: int, filters: int
 ) -> dict[str, np.ndarray]:
-    """Glorot's uniform kernels, scales of 1 and offsets of 0; a small head, with which 0.1 is a good inner step."""
+    """Glorot's uniform kernels, scales of 1 and offsets of 0; a small head."""
     weights, channels = {}, 3
     for i in range(BLOCKS):
         bound = np.sqrt(6 / (_KERNEL_ENTRIES * (channels + filters)))

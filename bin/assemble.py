@@ -21,7 +21,10 @@ def strategy() -> tf.distribute.Strategy:
     """Shares out the cores, makes the distribution strategy and seeds everything; call it first."""
     from anil_tf.training import distribution, threads
 
-    threads.share_out_cores(FLAGS.meta_batch_size)
+    # A task to a core, where the body runs task by task and all tasks are this host's.
+    task_by_task = FLAGS.body in ("conv4", "resnet12") and FLAGS.normalization != "running"
+    if task_by_task and FLAGS.strategy != "multi_worker":
+        threads.share_out_cores(FLAGS.meta_batch_size)
     with blamed_on("strategy"):
         made = distribution.create(FLAGS.strategy)
         replicas = made.num_replicas_in_sync
@@ -157,8 +160,17 @@ def optimizer(model: anil_tf.MetaLearner) -> keras.optimizers.Optimizer:
         )
 
 
-def jit_compile() -> str | bool:
-    """`--jit_compile` as Keras' compile takes it."""
+def jit_compile(model: anil_tf.MetaLearner) -> str | bool:
+    """`--jit_compile` as Keras' compile takes it.
+
+    Args:
+      model: the learner to be compiled.
+    """
+    if FLAGS.jit_compile == "on" and not model.supports_jit:
+        raise flags.InputError(
+            "--jit_compile=on: XLA gets second derivatives of max pooling wrong, which this meta-"
+            "gradient takes; expected auto or off, --pooling=average or strided, or --first_order."
+        )
     return {"auto": "auto", "on": True, "off": False}[FLAGS.jit_compile]
 
 

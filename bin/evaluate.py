@@ -24,13 +24,21 @@ _OF_A_FINISHED_RUN = ("model.keras", "card.json")
 
 # What adaptation at test time may do otherwise than in training; the rest is in the weights. (--head=nil, which has no
 # weights, is taken for any run.)
-_REPLACEABLE = ("inner_steps", "inner_step_size", "inner_l2", "normalization")
+_REPLACEABLE = (
+    "inner_steps",
+    "inner_step_size",
+    "inner_l2",
+    "inner_solver",
+    "inner_tolerance",
+    "normalization",
+)
 _NO_INNER_LOOP = {
     "head_initialization": "nil",
     "differentiation": "explicit",
     "truncated_to": None,
     "frozen_in_adaptation": "none",
     "learned_inner_step_size": "none",
+    "inner_steps": 0,
 }
 _PART_OF_THE_MODEL = (
     "body",
@@ -42,6 +50,9 @@ _PART_OF_THE_MODEL = (
     "frozen_in_adaptation",
     "learned_inner_step_size",
     "mixed_precision",
+    "differentiation",
+    "truncated_to",
+    "first_order",
 )
 # Facts of the training that stand in the protocol beside the test-time values.
 _OF_THE_TRAINING = (
@@ -192,15 +203,24 @@ def _learner(flag: str, tasks: Any) -> Any:
             f"--inner_step_size={FLAGS.inner_step_size}: the run in {directory} has learned its "
             "inner step size; expected no value."
         )
+    if FLAGS["inner_l2"].present and learner.head_initialization == "ridge":
+        raise InputError(
+            f"--inner_l2={FLAGS.inner_l2:g}: the run in {directory} has learned the strength of its "
+            "ridge regression; expected no value."
+        )
     rows = learner.head.output_shape[-1]
     changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
-    if FLAGS.head == "nil":
+    if FLAGS["head"].present and FLAGS.head == "nil":  # else it is the head of --run_dir's training
+        if FLAGS["inner_steps"].present and FLAGS.inner_steps:
+            raise InputError(
+                f"--inner_steps={FLAGS.inner_steps}: --head=nil has no inner loop; expected no value."
+            )
         changes |= _NO_INNER_LOOP
     elif learner.head_initialization == "free" and rows != tasks.ways:
         raise InputError(
             f"--ways={tasks.ways}: the run in {directory} has a free head, which has one learned "
-            f"row for each of {rows} ways; expected --ways={rows}, or a run with --head=zero or "
-            "--head=prototype."
+            f"row for each of {rows} ways; expected --ways={rows}, --head=nil, or a run with another "
+            "--head."
         )
     with blamed_on("head", *_REPLACEABLE):
         return learner.replace(ways=tasks.ways, **changes)

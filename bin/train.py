@@ -68,7 +68,7 @@ def _train(directory: Any) -> None:
         steps_per_epoch=FLAGS.steps_per_epoch,
         validation_episodes=FLAGS.validation_episodes,
         weight_averaging=FLAGS.weight_averaging,
-        jit_compile=assemble.jit_compile(),
+        jit_compile=assemble.jit_compile(learner),
         strategy=strategy,
         after_epoch=_episode_pictures(directory, learner, validation_tasks),
     )
@@ -144,7 +144,7 @@ def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
             "ways": FLAGS.training_ways or FLAGS.ways,
             "shots": FLAGS.shots,
             "queries": FLAGS.queries,
-            "inner_steps": FLAGS.inner_steps,
+            "inner_steps": described["inner_steps"],
             "augment": "crop and flip" if FLAGS.augment else "no",
             "epochs": result.epochs,
             "meta_steps": result.meta_steps,

@@ -220,6 +220,44 @@ def test_other_ways_of_a_free_head_are_one_line_and_exit_code_2(free):
     assert not done.stdout
 
 
+def result_of(capsys):
+    """The table and the JSON that main printed."""
+    *table, last = capsys.readouterr().out.splitlines()
+    return [" ".join(line.split()) for line in table], json.loads(last)
+
+
+@pytest.mark.parametrize(("run", "ways"), [("free", 3), ("free", 6), ("run_dir", 6)])
+def test_nil_evaluates_the_body_of_any_run_on_any_ways(main, request, capsys, run, ways):
+    directory = request.getfixturevalue(run)
+    preset = ROOT / "bin" / "presets" / "nil_at_test.flags"
+    flags = [f"--flagfile={preset}", f"--run_dir={directory}", f"--ways={ways}", "--episodes=8"]
+    assert main(*flags) == 0
+    table, result = result_of(capsys)
+    expected = {"head": "nil, 0 parameters", "ways": ways, "inner_steps": 0, "training_ways": 3}
+    assert expected.items() <= result["protocol"].items()
+    assert result["protocol"]["learned_inner_step_size"] == "none"
+    assert {"head nil, 0 parameters", "inner steps 0", f"ways {ways}"} <= set(table)
+    assert result["accuracy"] > 1 / ways  # patterns are told apart by any body
+
+
+def test_a_run_trained_as_nil_leaves_the_head_of_the_other_run_alone(main, run_dir, capsys):
+    nil = copy_with(run_dir, "nil", head_initialization="nil", learned_inner_step_size="none")
+    settings = (nil / "flags.txt").read_text()
+    (nil / "flags.txt").write_text(settings.replace("--head=prototype\n", "--head=nil\n"))
+    assert main(f"--run_dir={nil}", f"--compare={run_dir}", "--episodes=4") == 0
+    _, result = result_of(capsys)
+    assert result["protocol"]["head"].startswith("nil")
+    assert result["comparison"]["protocol"]["head"].startswith("prototype")
+    assert "head" in result["comparison"]["differing"]
+
+
+def test_the_strength_that_a_ridge_head_has_learned_is_not_for_the_command_line(main, run_dir):
+    ridge = {"head_initialization": "ridge", "inner_l2": 1.0, "learned_inner_step_size": "none"}
+    copy = copy_with(run_dir, "ridge", **ridge)
+    with pytest.raises(flags.InputError, match=r"--inner_l2=0.5: .* has learned .* no value"):
+        main(f"--run_dir={copy}", "--inner_l2=0.5", "--episodes=4")
+
+
 @pytest.mark.parametrize("flag", ["--split=tset", "--episodes=0"])
 def test_mistyped_flags_are_one_line_and_exit_code_2(flag):
     done = binary("evaluate.py", flag)

@@ -1,6 +1,7 @@
 """The real bin/train.py on a small folder of images: files, exit codes, stop and resume."""
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -14,6 +15,9 @@ import zipfile
 import numpy as np
 import PIL.Image
 import pytest
+from absl.testing import flagsaver
+
+from anil_tf.flags import FLAGS, InputError, define
 
 FILES = {
     "flags.txt",
@@ -174,6 +178,88 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_the_run_can_be_overwritt
     assert (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.fixture
+def main(repository, monkeypatch):
+    """Calls the binary's main in this process, where TensorFlow need not be imported again."""
+    monkeypatch.syspath_prepend(repository / "bin")
+    script = importlib.import_module("train")
+    define(*script.GROUPS)
+
+    def call(*arguments):
+        with flagsaver.flagsaver():
+            FLAGS(["train.py", *arguments])
+            return script.main()
+
+    return call
+
+
+ONE_STEP = ["--epochs=1", "--steps_per_epoch=2", "--validation_episodes=2", "--adapted_layers=1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            ["--differentiation=implicit", "--inner_l2=0.5"],
+            ["inner steps: to the minimum", "geometry: strongly convex"],
+        ),
+        (
+            ["--differentiation=truncated", "--truncated_to=1", "--adapted_layers=2"],
+            ["meta gradient: truncated to the last 1 of 2 inner steps", "geometry: nonconvex"],
+        ),
+        (["--head=ridge", "--inner_l2=1"], ["inner steps: none", "head: ridge, 2 parameters"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_algorithms_train(main, flags, tmp_path, capsys, settings, said):
+    assert main(*flags, *ONE_STEP, *settings, f"--run_dir={tmp_path}/run") == 0
+    output = capsys.readouterr().out
+    for words in said:
+        assert words in output
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["loss"]) < 10
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_first_order_run_goes_on_from_its_flags(main, flags, tmp_path, capsys):
+    """Which name --first_order beside the differentiation that it stands in for."""
+    run = [*flags, *ONE_STEP, "--schedule=constant", f"--run_dir={tmp_path}/run"]
+    assert main(*run, "--first_order") == 0
+    assert "meta gradient: first order" in capsys.readouterr().out
+    assert main(f"--flagfile={tmp_path}/run/flags.txt", "--epochs=2") == 0
+    output = capsys.readouterr().out
+    assert "meta gradient: first order" in output and "epoch 2/2" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--differentiation=implicit"], "--differentiation=implicit.*needs inner_l2 > 0"),
+        (
+            ["--differentiation=implicit", "--inner_l2=1", "--adapted_layers=2"],
+            "--adapted_layers=2.*takes a head of one linear layer",
+        ),
+        (
+            ["--differentiation=implicit", "--inner_l2=1", "--learned_inner_step_size=scalar"],
+            "--learned_inner_step_size=scalar.*which no step size moves",
+        ),
+        (["--head=ridge"], "--head=ridge.*needs inner_l2 > 0"),
+        (["--head=ridge", "--inner_l2=1", "--frozen_in_adaptation=head"], "leaves a ridge head"),
+        (["--head=nil"], "--head=nil.*needs classes"),  # these are numbers
+        (["--truncated_to=2"], "--truncated_to=2.*go together"),
+        (["--first_order", "--differentiation=truncated"], "--first_order: .*one of the two"),
+    ],
+    ids=str,
+)
+def test_settings_that_contradict_each_other_are_named(main, tmp_path, arguments, said):
+    small = ["--dataset=sinusoid", "--body=mlp", "--filters=4", "--shots=5"]
+    with pytest.raises(InputError, match=said) as error:
+        main(*small, *arguments, f"--run_dir={tmp_path}/run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
 def _free_port():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -237,6 +323,10 @@ def test_two_machines_begin_afresh_stop_together_and_go_on(run, repository, flag
         (
             ["--dataset=sinusoid", "--body=mlp", "--adapted_layers=all", "--mixed_precision"],
             ["--mixed_precision", "--adapted_layers=all"],
+        ),
+        (
+            ["--dataset=sinusoid", "--body=mlp", "--differentiation=truncated"],
+            ["--differentiation=truncated", "go together", "truncated_to=None"],
         ),
     ],
 )

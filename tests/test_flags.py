@@ -40,7 +40,10 @@ launch(main, title="A title.", groups=GROUPS, goes_on={goes_on})
         ("--inner_step_size=nan", ["--inner_step_size=nan", "a number above 0"]),
         ("--inner_step_size=inf", ["--inner_step_size=inf", "a number above 0"]),
         ("--weight_averaging=1", ["--weight_averaging=1", "at most 0.999999"]),
-        ("--head=foo", ["--head=foo", "free|zero|prototype"]),
+        ("--head=foo", ["--head=foo", "free|zero|prototype|ridge|nil"]),
+        ("--differentiation=cg", ["explicit|unrolled|implicit|first_order|truncated"]),
+        ("--truncated_to=0", ["--truncated_to=0", "an integer of at least 1"]),
+        ("--inner_tolerance=0", ["--inner_tolerance=0", "a number above 0"]),
         ("--adapted_layers=0", ["--adapted_layers=0", "at least 1, or all"]),
         ("--augment=maybe", ["--augment=maybe", "true or false"]),
         ("--wayz=3", ["--wayz", "--ways"]),
@@ -155,6 +158,8 @@ def test_presets_parse_and_say_how_they_are_run(repository):
         "cifar_fs_5way_5shot",
         "cifar_fs_5way_1shot",
         "mini_imagenet_5way_5shot",
+        "fc100_5way_5shot_maml",
+        "nil_at_test",
     }
     for preset in presets:
         text = preset.read_text()

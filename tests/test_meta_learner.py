@@ -6,76 +6,26 @@ import pytest
 import tensorflow as tf
 
 import anil_tf
-from anil_tf.models import conv4, mlp, split
-
-WAYS, SHOTS, QUERIES, TASKS = 3, 2, 2, 3
+from anil_tf.models import conv4, mlp, normalization, split
+from tests.learners import (
+    DESCENTS,
+    QUERIES,
+    TASKS,
+    WAYS,
+    conv_learner,
+    loss_of,
+    meta_batch,
+    meta_gradient,
+    precision,
+    smooth_learner,
+    tensors,
+)
 
 
 @pytest.fixture
 def float64():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-def meta_batch(shape, tasks=TASKS, ways=WAYS, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = lambda count: np.tile(np.repeat(np.arange(ways), count), (tasks, 1)).astype("int32")  # noqa: E731
-    centres = rng.normal(size=[tasks, ways, *shape])
-    images = lambda classes: np.stack(  # noqa: E731
-        [centres[t][classes[t]] + rng.normal(size=[classes.shape[1], *shape]) for t in range(tasks)]
-    )
-    support_labels, query_labels = labels(SHOTS), labels(QUERIES)
-    return (
-        {
-            "support_images": images(support_labels),
-            "support_labels": support_labels,
-            "query_images": images(query_labels),
-        },
-        query_labels,
-    )
-
-
-def tensors(batch, dtype):
-    inputs, labels = batch
-    cast = {
-        k: tf.constant(v, dtype if v.dtype.kind == "f" else tf.int32) for k, v in inputs.items()
-    }
-    return cast, tf.constant(labels)
-
-
-def smooth_learner(adapted_layers=1, **options):
-    """A small network that is smooth everywhere, so that finite differences mean something."""
-    keras.utils.set_random_seed(1)
-    model = mlp(input_shape=(4,), classes=WAYS, units=(5, 6), activation="tanh")
-    body, head = split(model, adapted_layers)
-    options = {
-        "inner_steps": 3,
-        "inner_step_size": 0.3,
-        "dtype": keras.config.dtype_policy(),
-    } | options
-    return anil_tf.MetaLearner(body, head, **options)
-
-
-def conv_learner(adapted_layers=1, **options):
-    keras.utils.set_random_seed(1)
-    model = conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4)
-    body, head = split(model, adapted_layers)
-    return anil_tf.MetaLearner(body, head, **({"inner_steps": 2} | options))
-
-
-def loss_of(learner, inputs, labels, training=False):
-    logits = learner(inputs, training=training)
-    return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    )
-
-
-def meta_gradient(learner, inputs, labels):
-    with tf.GradientTape() as tape:
-        loss = loss_of(learner, inputs, labels)
-    return tape.gradient(loss, learner.trainable_variables)
+    with precision("float64"):
+        yield
 
 
 SETTINGS = [
@@ -91,6 +41,9 @@ SETTINGS = [
     {"learned_inner_step_size": "per_variable", "adapted_layers": 2},
     {"frozen_in_adaptation": "head", "adapted_layers": "all"},
     {"inner_steps": 0},
+    {"head_initialization": "ridge", "inner_l2": 0.5},
+    {"head_initialization": "ridge", "inner_l2": 0.5, "adapted_layers": 2},
+    {"head_initialization": "nil", "adapted_layers": 2},
 ]
 
 
@@ -231,10 +184,20 @@ def test_the_meta_gradient_is_the_mean_over_tasks(adapted_layers):
         np.testing.assert_allclose(whole, np.mean(parts, axis=0), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("head_initialization", ["free", "zero", "prototype"])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_compiled_equals_eager(head_initialization, jit_compile):
-    learner = conv_learner(head_initialization=head_initialization, ways=WAYS)
+@pytest.mark.parametrize(
+    ("options", "jit_compile"),
+    [
+        ({}, False),
+        ({}, True),
+        ({"head_initialization": "prototype"}, True),
+        ({"head_initialization": "nil"}, True),
+        ({"head_initialization": "ridge", "inner_l2": 1.0}, True),
+        ({"differentiation": "implicit", "inner_l2": 0.1}, True),
+    ],
+    ids=str,
+)
+def test_compiled_equals_eager(options, jit_compile):
+    learner = conv_learner(**options, ways=WAYS)
     inputs, labels = tensors(meta_batch((16, 16, 1)), tf.float32)
     eager = meta_gradient(learner, inputs, labels)
     compiled = tf.function(meta_gradient, jit_compile=jit_compile)(learner, inputs, labels)
@@ -242,22 +205,42 @@ def test_compiled_equals_eager(head_initialization, jit_compile):
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("normalization", ["support", "running"])
-@pytest.mark.parametrize("adapted_layers", [1, 2])
-def test_a_query_is_answered_whatever_its_neighbours(normalization, adapted_layers):
-    learner = conv_learner(adapted_layers, normalization=normalization)
-    inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
-    together = learner(inputs)
-    alone = learner(inputs | {"query_images": inputs["query_images"][:, :1]})
-    np.testing.assert_allclose(together[:, :1], alone, rtol=1e-4, atol=1e-4)
-    episode = learner.replace(normalization="episode")
-    apart = episode(inputs | {"query_images": inputs["query_images"][:, :1]})
-    assert np.abs(episode(inputs)[:, :1] - apart).max() > 1e-3
+# Algorithms on Conv4 and its batch normalisation. (How the meta-gradient is taken changes no answer.)
+ALGORITHMS = DESCENTS | {
+    "implicit": {"differentiation": "implicit", "inner_l2": 0.1},
+    "ridge": {"head_initialization": "ridge", "inner_l2": 1.0},
+    "ridge behind a layer": {
+        "head_initialization": "ridge",
+        "inner_l2": 1.0,
+        "adapted_layers": 2,
+    },
+    "NIL": {"head_initialization": "nil"},
+    "NIL of all layers": {"head_initialization": "nil", "adapted_layers": "all"},
+}
 
 
-@pytest.mark.parametrize("head_initialization", ["zero", "prototype"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_query_is_answered_whatever_its_neighbours(algorithm):
+    """Two tasks of one support and one first query, among other queries: one answer, except under `episode`."""
+    learner = conv_learner(**{"inner_steps": 1} | ALGORITHMS[algorithm])
+    inputs, _ = tensors(meta_batch((16, 16, 1), tasks=2), tf.float32)
+    support, labels = inputs["support_images"][:1], inputs["support_labels"][:1]
+    query, others = inputs["query_images"][:1, :1], inputs["query_images"][:, 1:]
+    pair = {
+        "support_images": tf.repeat(support, 2, axis=0),
+        "support_labels": tf.repeat(labels, 2, axis=0),
+        "query_images": tf.concat([tf.repeat(query, 2, axis=0), others], axis=1),
+    }
+    for source in ("support", "running", "episode"):
+        one, other = learner.replace(normalization=source)(pair)[:, 0]
+        assert np.isfinite(one).all() and np.ptp(one) > 0
+        apart = np.abs(one - other).max()
+        assert apart > 1e-3 if source == "episode" else apart < 1e-5, source
+
+
+@pytest.mark.parametrize("head_initialization", ["zero", "prototype", "ridge", "nil"])
 def test_symmetric_heads_ignore_the_order_of_classes_and_take_any_ways(head_initialization):
-    learner = conv_learner(head_initialization=head_initialization)
+    learner = conv_learner(head_initialization=head_initialization, inner_l2=1.0)
     inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
     renamed = inputs | {"support_labels": (inputs["support_labels"] + 1) % WAYS}
     np.testing.assert_allclose(
@@ -397,6 +380,68 @@ def test_save_and_load_keep_everything(options, tmp_path):
     np.testing.assert_allclose(learner(inputs), loaded(inputs), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "algorithm", ["ridge behind a layer", "NIL", "NIL of all layers", "implicit", "truncated"]
+)
+def test_adaptation_survives_saving_and_takes_any_ways(algorithm, tmp_path):
+    """Of a learner that is saved, loaded, and given tasks one by one, of other ways where its head allows."""
+    truncated = {"differentiation": "truncated", "truncated_to": 1, "head_initialization": "zero"}
+    learner = conv_learner(
+        **(ALGORITHMS | {"truncated": truncated})[algorithm], normalization="support"
+    )
+    for variable in learner.start_variables:
+        variable.assign(variable + 0.5)
+    learner.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.settings() == learner.settings()
+    assert loaded.get_config().keys() == learner.get_config().keys()
+    for ways in (WAYS, 5) if learner.head_initialization != "free" else (WAYS,):
+        inputs, _ = tensors(meta_batch((16, 16, 1), tasks=1, ways=ways), tf.float32)
+        expected = learner(inputs)
+        np.testing.assert_array_equal(loaded(inputs), expected)
+        adapted = loaded.adapt(inputs["support_images"][0], inputs["support_labels"][0])
+        logits = adapted.predict_logits(inputs["query_images"][0])
+        np.testing.assert_allclose(logits, expected[0], rtol=1e-3, atol=1e-4)
+
+
+def test_nil_logits_are_ten_times_the_cosine_to_the_class_means():
+    learner = conv_learner(normalization="support", head_initialization="nil")
+    inputs, _ = tensors(meta_batch((16, 16, 1), tasks=1), tf.float32)
+    logits = learner(inputs)[0]
+    state = learner.task_state(inputs["support_images"][0], inputs["support_labels"][0], WAYS)
+    given = normalization.Given(state.body_statistics)
+    with normalization.task_statistics(learner.body, given):
+        support, query = (
+            learner.body(inputs[f"{part}_images"][0], training=False).numpy()
+            for part in ("support", "query")
+        )
+    labels = inputs["support_labels"][0].numpy()
+    means = np.stack([support[labels == label].mean(axis=0) for label in range(WAYS)])
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    np.testing.assert_allclose(logits, 10 * unit(query) @ unit(means).T, rtol=1e-4, atol=1e-4)
+
+
+def test_any_learner_becomes_nil_on_the_same_body():
+    inputs, _ = tensors(meta_batch((16, 16, 1), ways=5), tf.float32)
+    expected = conv_learner(head_initialization="nil")(inputs)
+    for algorithm in ("ANIL", "ANIL, prototype", "implicit", "ridge"):
+        nil = conv_learner(**ALGORITHMS[algorithm]).replace(
+            head_initialization="nil", differentiation="explicit"
+        )
+        np.testing.assert_array_equal(nil(inputs), expected)
+
+
+def test_replace_copies_what_ridge_has_learned():
+    learner = conv_learner(head_initialization="ridge", inner_l2=2.0)
+    scale, log_l2 = learner.start_variables
+    assert float(scale) == 10.0 and float(log_l2) == pytest.approx(np.log(2.0))
+    scale.assign(3.0)
+    other = learner.replace(normalization="support")
+    assert [float(variable) for variable in other.start_variables] == [3.0, float(log_l2)]
+    other.start_variables[0].assign(1.0)
+    assert float(scale) == 3.0, "they are the other's own"
+
+
 def test_replace_shares_weights_and_copies_what_is_learned_beside_them():
     learner = conv_learner(head_initialization="prototype", learned_inner_step_size="scalar")
     learner.start_variables[0].assign(0.7)
@@ -436,6 +481,11 @@ def test_dropout_draws_from_seed_and_step_and_is_off_elsewhere():
     assert np.abs(first - second).max() > 1e-4
 
 
+IMPLICIT = {"differentiation": "implicit"}
+RIDGE = {"head_initialization": "ridge", "inner_l2": 1.0}
+NIL = {"head_initialization": "nil"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -446,7 +496,26 @@ def test_dropout_draws_from_seed_and_step_and_is_off_elsewhere():
             {"frozen_in_adaptation": "head", "head_initialization": "zero"},
             "leaves a zero head where it starts",
         ),
+        (IMPLICIT, "needs inner_l2 > 0.*Received: inner_l2=0."),
+        (IMPLICIT | {"adapted_layers": 2, "inner_l2": 1.0}, "takes a head of one linear layer"),
+        (IMPLICIT | {"head_initialization": "nil", "inner_l2": 1.0}, "takes a head of one linear"),
+        (
+            IMPLICIT | {"learned_inner_step_size": "scalar", "inner_l2": 1.0},
+            "which no step size moves. Received: learned_inner_step_size='scalar'",
+        ),
+        (RIDGE | {"inner_l2": 0.0}, "ridge head needs inner_l2 > 0.*Received: inner_l2=0."),
+        (RIDGE | {"learned_inner_step_size": "scalar"}, "no step size to learn.*'scalar'"),
+        (RIDGE | {"frozen_in_adaptation": "head"}, "leaves a ridge head where it starts"),
+        (NIL | {"learned_inner_step_size": "per_variable"}, "no step size to learn"),
+        (NIL | {"frozen_in_adaptation": "head"}, "leaves a nil head where it starts"),
+        (NIL | {"inner_loss": "squared_error"}, "A nil head needs classes"),
+        ({"differentiation": "truncated"}, "go together.*truncated_to=None"),
+        ({"truncated_to": 2}, "go together. Received: differentiation='explicit', truncated_to=2"),
+        ({"differentiation": "truncated", "truncated_to": 0}, "1 or more.*Received: 0"),
+        ({"differentiation": "implict"}, "must be one of explicit, unrolled, implicit"),
+        ({"inner_solver": "adam"}, "inner_solver must be one of newton, gradient_descent"),
     ],
+    ids=str,
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
@@ -461,6 +530,37 @@ def test_description_names_layers_and_geometry():
     bent = keras.Sequential([keras.Input((4,)), keras.layers.Dense(WAYS, activation="relu")])
     body, head = split(bent, 1)
     assert anil_tf.MetaLearner(body, head, inner_l2=0.1).describe()["geometry"] == "nonconvex"
+
+
+def test_implicit_needs_one_linear_layer_whatever_stands_before_it():
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(WAYS)]
+    parts = split(keras.Sequential([keras.Input((4, 4, 1)), *layers]), 1)
+    assert anil_tf.MetaLearner(*parts, **IMPLICIT, inner_l2=0.1).differentiation == "implicit"
+    parts = split(keras.Sequential([keras.Input((4, 4, 1)), *layers]), 2)
+    with pytest.raises(ValueError, match="takes a head of one linear layer"):
+        anil_tf.MetaLearner(*parts, **IMPLICIT, inner_l2=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"inner_steps": "2", "meta_gradient": "exact (explicit)"}),
+        ({"differentiation": "first_order"}, {"meta_gradient": "first order"}),
+        (
+            {"differentiation": "truncated", "truncated_to": 1},
+            {"meta_gradient": "truncated to the last 1 of 2 inner steps"},
+        ),
+        (
+            IMPLICIT | {"inner_l2": 0.1},
+            {"inner_steps": "to the minimum (newton, gradient below 1e-05)"},
+        ),
+        (NIL, {"inner_steps": "none: closed form", "head": "nil, 0 parameters"}),
+        (RIDGE, {"inner_steps": "none: closed form", "head": "ridge, 2 parameters"}),
+    ],
+    ids=str,
+)
+def test_description_says_how_adaptation_is_differentiated(options, expected):
+    assert expected.items() <= conv_learner(**options).describe().items()
 
 
 def test_boil_freezes_the_last_kernel_layer_and_what_follows_it():
@@ -509,3 +609,75 @@ def test_tasks_need_a_number_of_steps():
         learner.evaluate(tasks)
     with pytest.raises(ValueError, match="validation_steps is needed"):
         learner.fit(tasks, steps_per_epoch=1, validation_data=tasks)
+
+
+def test_xla_is_not_chosen_where_its_second_derivative_is_wrong():
+    """TensorFlow's compiled second derivative of max pooling errs among close maxima."""
+    model = conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4)
+    smooth = conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4, pooling="average")
+
+    def learner_of(model, adapted_layers="all", **options):
+        learner = anil_tf.MetaLearner(*split(model, adapted_layers), **options)
+        learner.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+        return learner
+
+    for learner in (
+        learner_of(smooth),
+        learner_of(model, 1),
+        learner_of(model, differentiation="first_order"),
+    ):
+        assert learner.jit_compile
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        assert not learner_of(model).jit_compile
+
+
+def test_a_learner_saved_with_first_order_is_read_as_what_it_was():
+    learner = smooth_learner(differentiation="first_order")
+    for first_order, expected in [(True, "first_order"), (False, "explicit")]:
+        config = learner.get_config() | {"first_order": first_order}
+        del config["differentiation"]
+        assert anil_tf.MetaLearner.from_config(config).differentiation == expected
+
+
+@pytest.mark.parametrize("layer", ["LayerNormalization", "GroupNormalization"])
+def test_layers_whose_second_derivative_is_wrong_are_refused(layer):
+    inputs = keras.Input((4,))
+    options = {"groups": 1} if layer == "GroupNormalization" else {}
+    normalized = getattr(keras.layers, layer)(**options)(keras.layers.Dense(6)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(WAYS)(normalized))
+    with pytest.raises(ValueError, match=f"a {layer}, whose second derivative is wrong"):
+        anil_tf.MetaLearner(*split(model, "all"))
+    anil_tf.MetaLearner(*split(model, "all"), differentiation="first_order")
+    anil_tf.MetaLearner(*split(model, 1))
+
+
+def test_a_label_beyond_the_ways_is_refused():
+    learner = smooth_learner(head_initialization="zero", ways=2)
+    inputs, _ = tensors(meta_batch((4,)), tf.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="below the number of ways"):
+        learner(inputs)
+
+
+def test_a_mixed_policy_for_all_leaves_adaptation_exact():
+    """Body and head in bfloat16 by a global policy: what joins them, and the logits, stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        learner = conv_learner()
+        inputs, _ = tensors(meta_batch((16, 16, 1)), tf.float32)
+        assert learner(inputs).dtype == tf.float32
+        assert conv_learner(2)(inputs).dtype == tf.float32
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert learner.body.compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("differentiation", ["explicit", "unrolled"])
+def test_a_frozen_layer_among_the_adapted_ones_stays(differentiation):
+    keras.utils.set_random_seed(1)
+    model = conv4(input_shape=(16, 16, 1), classes=WAYS, filters=4)
+    [layer for layer in model.layers if "batch" in layer.name][-1].trainable = False
+    learner = anil_tf.MetaLearner(*split(model, 2), differentiation=differentiation)
+    inputs, labels = tensors(meta_batch((16, 16, 1)), tf.float32)
+    gradients = tf.function(meta_gradient)(learner, inputs, labels)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)

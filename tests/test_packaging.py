@@ -120,14 +120,20 @@ def test_licence():
 def test_there_are_presets():
     names = {path.stem for path in PRESETS}
     assert {"quickstart", "omniglot_5way_1shot", "fc100_5way_5shot"} <= names
+    algorithms = ["two_layers", "maml", "fomaml", "meta_sgd", "boil", "implicit", "ridge"]
+    assert {f"fc100_5way_5shot_{name}" for name in algorithms} | {"nil_at_test"} <= names
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_preset_states_command_time_and_accuracy(preset):
     text = preset.read_text()
     stated = dict(re.findall(r"^# (Command|Time|Accuracy): +(\S.*)$", text, re.MULTILINE))
-    flags = f"--flagfile=bin/presets/{preset.name} --run_dir=runs/{preset.stem}"
-    assert stated["Command"] == f"python bin/train.py {flags}"
+    command = (
+        f"python bin/train.py --flagfile=bin/presets/{preset.name} --run_dir=runs/{preset.stem}"
+    )
+    if preset.stem.endswith("_at_test"):  # for a run that there is already
+        command = f"python bin/evaluate.py --flagfile=bin/presets/{preset.name} --run_dir=DIR"
+    assert stated["Command"] == command
     unmeasured = "not yet measured"
     if preset.stem in MEASURED or {stated["Time"], stated["Accuracy"]} != {unmeasured}:
         assert re.match(r".*\d ?(s|seconds|min|minutes)\b", stated["Time"])

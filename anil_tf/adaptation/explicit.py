@@ -13,9 +13,10 @@ With H_m = grad_w^2 L_S(w_m, s), J_m = grad_s grad_w L_S(w_m, s), A_m = I - alph
         v  -= H_m (alpha v)
     dL_D/dw = v
 
-so N Hessian-vector and N mixed products are all it takes. The shared tensors s are the features of the support, not the
-body's parameters: the recursion ends in one cotangent on the features, and the body is differentiated once, however
-large N is. (alpha stands inside the products because it may differ from entry to entry, as in Meta-SGD.)
+so N Hessian-vector and N mixed products are all it takes. In the code, D is the cotangent of w_N that `reverse` is
+given; grad_s L_D is added outside, by whoever uses s again. s are the features of the support (in BOIL the fixed layers
+too), not the body's parameters: the recursion ends in one cotangent on the features, and the body is differentiated
+once, however large N is. alpha stands inside the products because it may differ from entry to entry, as in Meta-SGD.
 
 A recursion that stops after the last m steps is truncated back-propagation; after none, first order.
 """
@@ -50,7 +51,7 @@ def gradient_descent(
     Returns:
         w_N, tensors of the shapes of `start`.
     """
-    learned = [size for size in step_sizes if tf.is_tensor(size)]
+    learned = [size for size in step_sizes if _is_learned(size)]
 
     @tf.custom_gradient
     def run(*arguments: tf.Tensor) -> tuple:
@@ -64,11 +65,13 @@ def gradient_descent(
             vector = [tf.convert_to_tensor(part) for part in cotangent]  # eager slices come sparse
             of_shared = [tf.zeros_like(tensor) for tensor in shared]
             of_sizes = [tf.zeros_like(size) for size in learned]
-            for step in reversed(range(steps - differentiated_steps, steps)):
+            for step in reversed(range(steps)):
                 point = iterates[step]
                 if learned:  # w_{m+1} = w_m - alpha g, so alpha earns -<v, g>
                     gradient = problem.gradient(point, shared, step)
                     of_sizes = _subtract(of_sizes, _of_sizes(vector, gradient, step_sizes))
+                if step < steps - differentiated_steps:
+                    continue
                 scaled = [size * part for size, part in zip(sizes, vector, strict=True)]
                 hessian_product, mixed_product = problem.products(point, shared, step, scaled)
                 of_shared = _subtract(of_shared, mixed_product)
@@ -84,10 +87,10 @@ def _unpack(
     arguments: tuple[tf.Tensor, ...], count: int, step_sizes: StepSizes
 ) -> tuple[Tensors, Tensors, StepSizes]:
     """From the flat arguments of `run` to w_0, s and the step sizes, numbers among them."""
-    learned = sum(tf.is_tensor(size) for size in step_sizes)
+    learned = sum(_is_learned(size) for size in step_sizes)
     rest = list(arguments[count : len(arguments) - learned])
     given = iter(arguments[len(arguments) - learned :])
-    sizes = [next(given) if tf.is_tensor(size) else size for size in step_sizes]
+    sizes = [next(given) if _is_learned(size) else size for size in step_sizes]
     return list(arguments[:count]), rest, sizes
 
 
@@ -96,8 +99,12 @@ def _of_sizes(vector: Tensors, gradient: Tensors, step_sizes: StepSizes) -> Tens
     return [
         _sum_to(part * slope, size.shape)
         for part, slope, size in zip(vector, gradient, step_sizes, strict=True)
-        if isinstance(size, tf.Tensor)
+        if not isinstance(size, float | int)
     ]
+
+
+def _is_learned(size: float | tf.Tensor) -> bool:
+    return not isinstance(size, float | int)
 
 
 def _sum_to(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:

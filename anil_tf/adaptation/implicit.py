@@ -39,11 +39,14 @@ def minimum(
         start: w_0, tensors [B, ...], where the search begins.
         shared: s, tensors [B, ...].
         solver: "newton" or "gradient_descent".
-        tolerance: the search ends when the Euclidean norm of each task's support gradient is below this.
+        tolerance: the search ends when the Euclidean norm of each task's support gradient is below this; the linear
+            system of the derivative is solved to this share of its right-hand side.
         step_sizes: alpha for each tensor; only gradient descent uses it.
 
     Returns:
-        w*, tensors of the shapes of `start`.
+        w*, tensors of the shapes of `start`. A search that does not get there ends after 100 Newton steps or 100,000
+        steps of gradient descent, and is returned as it is; a step size above 2/L, with which descent diverges, shows
+        as NaN.
     """
     count = len(start)
 
@@ -110,7 +113,7 @@ def newton(problem: LinearProblem, start: Tensors, shared: Tensors, *, tolerance
         direction = conjugate_gradients(
             lambda vector: problem.products(adapted, shared, 0, vector)[0],
             gradient,
-            tolerance=1e-4,  # as exact as a step needs to be: the next one corrects it
+            tolerance=1e-2,  # as exact as a step needs to be: the next one corrects it
             max_iterations=_MAX_PRODUCTS,
         )
         bend = problem.largest_range(shared, direction)

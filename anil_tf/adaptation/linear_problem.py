@@ -36,7 +36,8 @@ class LinearProblem:
             loss: "cross_entropy" or "squared_error".
             l2: lambda.
         """
-        self._targets, self._loss, self._l2 = targets, loss, l2
+        self.l2 = l2
+        self._targets, self._loss = targets, loss
         self._rows = tf.cast(tf.shape(targets)[1], targets.dtype)
         self._entries = tf.cast(tf.reduce_prod(tf.shape(targets)[1:]), targets.dtype)
 
@@ -60,7 +61,8 @@ class LinearProblem:
     def largest_range(self, shared: Tensors, vector: Tensors) -> tf.Tensor:
         """How unevenly outputs change along (V, c): max over rows i of max_c U_ic - min_c U_ic, [B].
 
-        It bounds how fast the curvature of cross-entropy changes; that of a squared error does not, and has 0 here.
+        It bounds how fast the curvature of cross-entropy changes, for `implicit.newton`; that of a squared error does
+        not change, and has 0 here.
         """
         if self._loss == "squared_error":
             return tf.zeros_like(vector[0][:, 0, 0])
@@ -86,9 +88,9 @@ class LinearProblem:
         """From outputs back to the head: H^T E + lambda W, and sum_i E_i + lambda b."""
         kernel = tf.matmul(features, errors, transpose_a=True)
         pulled = [kernel, tf.reduce_sum(errors, axis=1)][: len(adapted)]
-        if not self._l2:
+        if not self.l2:
             return pulled
-        return [part + self._l2 * tensor for part, tensor in zip(pulled, adapted, strict=True)]
+        return [part + self.l2 * tensor for part, tensor in zip(pulled, adapted, strict=True)]
 
 
 def linear(features: tf.Tensor, head: Tensors) -> tf.Tensor:

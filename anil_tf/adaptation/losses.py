@@ -14,6 +14,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 def squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Mean squared error of outputs against targets, both [rows, dimensions]; a scalar."""
+    outputs.shape.assert_is_compatible_with(targets.shape)  # no broadcasting by mistake
     return tf.reduce_mean(tf.math.squared_difference(outputs, tf.cast(targets, outputs.dtype)))
 
 

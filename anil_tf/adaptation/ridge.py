@@ -23,7 +23,8 @@ def ridge_regression(
     Args:
         features: H, [n, d].
         targets: Y, [n, C].
-        l2: lambda > 0, a number or a scalar of the features' precision; it holds back kernel and bias alike.
+        l2: lambda > 0, a number or a scalar of the features' precision; it holds back kernel and bias alike, and more
+            so with more ways and shots, because the loss is a mean over n C entries.
 
     Returns:
         kernel [d, C] and bias [C].

@@ -25,9 +25,10 @@ from anil_tf.adaptation.problem import Tensors
 class SpanProblem:
     """An `InnerProblem` with w = [C [B, n, classes]] and s = [K [B, n, n], Z_0 [B, n, classes]]."""
 
-    def __init__(self, problem: LinearProblem, *, l2: float, step_size: float):
-        """Takes the same problem in the head's own coordinates, whose lambda is `l2`, and alpha."""
-        self._problem, self._l2, self._shrinkage = problem, l2, 1.0 - step_size * l2
+    def __init__(self, problem: LinearProblem, *, step_size: float):
+        """Takes the same problem in the head's own coordinates, and alpha."""
+        self._problem, self._l2 = problem, problem.l2
+        self._shrinkage = 1.0 - step_size * problem.l2
 
     def gradient(self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor) -> Tensors:
         """See `InnerProblem`; E + lambda C."""
@@ -57,17 +58,15 @@ def gradient_descent(
     start: Tensors,
     features: tf.Tensor,
     *,
-    l2: float,
     steps: int,
     step_size: float,
 ) -> Tensors:
     """Does what `explicit.gradient_descent` does for a linear head, at less cost per step where n is below the width.
 
     Args:
-        problem: the support losses of B tasks, with `l2` for lambda.
+        problem: the support losses of B tasks.
         start: W_0 [B, d, classes], and b_0 [B, classes] unless the head has none.
         features: H, [B, n, d].
-        l2: lambda.
         steps: N, 0 or more.
         step_size: alpha, one number for all of the head.
 
@@ -78,13 +77,13 @@ def gradient_descent(
     gram = gram + 1.0 if len(start) > 1 else gram  # the ones' share
     first = linear(features, start)
     (weights,) = explicit.gradient_descent(
-        SpanProblem(problem, l2=l2, step_size=step_size),
+        SpanProblem(problem, step_size=step_size),
         [tf.zeros_like(first)],
         [gram, first],
         steps=steps,
         step_sizes=[step_size],
         differentiated_steps=steps,
     )
-    kept = (1.0 - step_size * l2) ** steps
+    kept = (1.0 - step_size * problem.l2) ** steps
     moved = [tf.matmul(features, weights, transpose_a=True), tf.reduce_sum(weights, axis=1)]
     return [kept * tensor + part for tensor, part in zip(start, moved, strict=False)]

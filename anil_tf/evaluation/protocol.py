@@ -77,7 +77,7 @@ def describe(
         "meta_batch_size": tasks.meta_batch_size,
         **learner.describe(),
         "normalization": learner.normalization,
-        "inner_steps": learner.inner_steps,
+        "inner_steps": _inner_steps(learner),
         **_inner_step_size(learner),
         "inner_l2": learner.inner_l2,
         "frozen_in_adaptation": learner.frozen_in_adaptation,
@@ -92,11 +92,19 @@ def describe(
     }
 
 
+def _inner_steps(learner: keras.Model) -> int | str:
+    """How many inner steps are taken; in words where they are not counted."""
+    said = learner.describe()["inner_steps"]
+    return int(said) if said.isdigit() else said
+
+
 def _inner_step_size(learner: keras.Model) -> dict[str, Any]:
     """The step size that adaptation uses: as set, or as learned (of many the mean, and the range).
 
     The learned ones are said to six digits, all that float32 is good for.
     """
+    if _inner_steps(learner) == 0:
+        return {"inner_step_size": "none", "learned_inner_step_size": "none"}
     kind = learner.learned_inner_step_size
     if kind == "none":
         return {"inner_step_size": learner.inner_step_size, "learned_inner_step_size": kind}

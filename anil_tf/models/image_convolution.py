@@ -33,18 +33,19 @@ def normalized_convolutions(model: keras.Model) -> dict[int, keras.layers.Conv2D
     """
     by_depth = getattr(model, "_nodes_by_depth", {})
     nodes = [node for level in by_depth.values() for node in level if not node.is_input]
-    consumers: dict[int, int] = {}
-    for node in nodes:
-        for tensor in node.input_tensors:
-            consumers[id(tensor)] = consumers.get(id(tensor), 0) + 1
+    used = [id(tensor) for node in nodes for tensor in node.input_tensors]
+    used += [id(tensor) for tensor in model.outputs] if nodes else []
+    applied = [id(node.operation) for node in nodes]
     pairs = {}
     for node in nodes:
-        if not isinstance(node.operation, keras.layers.BatchNormalization):
+        layer = node.operation
+        if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, 3):
             continue
         (tensor,) = node.input_tensors
         before = tensor._keras_history.operation
-        if consumers[id(tensor)] == 1 and _is_small(before) and node.operation.axis in (-1, 3):
-            pairs[id(node.operation)] = before
+        once = used.count(id(tensor)) == applied.count(id(layer)) == applied.count(id(before)) == 1
+        if once and _is_small(before):
+            pairs[id(layer)] = before
     return pairs
 
 
@@ -53,7 +54,12 @@ def _is_small(layer: keras.layers.Layer) -> bool:
         return False
     height, width, channels, filters = layer.kernel.shape
     is_plain = not layer.use_bias and layer.activation is keras.activations.linear
-    is_usual = layer.groups == 1 and layer.data_format == "channels_last"
+    # With dilation an even kernel may have no tap that no padding covers.
+    is_usual = (layer.groups, layer.dilation_rate, layer.data_format) == (
+        1,
+        (1, 1),
+        "channels_last",
+    )
     return is_plain and is_usual and height * width * channels <= filters
 
 

@@ -28,7 +28,7 @@ def pure_call(
     """
     trainable = model.trainable_variables if variables is None else variables
     fixed: list = [
-        variable if dropout_seed is None else _seeded(variable, index, dropout_seed)
+        _frozen(variable) if dropout_seed is None else _seeded(variable, index, dropout_seed)
         for index, variable in enumerate(model.non_trainable_variables)
     ]
     with normalization.task_statistics(model, statistics) as used:
@@ -38,9 +38,21 @@ def pure_call(
     return outputs, used
 
 
+def _frozen(variable: keras.Variable):
+    """A variable that is not to be differentiated by.
+
+    TensorFlow's tapes watch the variables of a frozen Keras layer all the same, which custom gradients refuse; reading
+    them past the tapes leaves them out.
+    """
+    value = variable.value
+    if not getattr(value, "trainable", False):
+        return variable
+    return tf.raw_ops.ReadVariableOp(resource=value.handle, dtype=value.dtype)
+
+
 def _seeded(variable: keras.Variable, index: int, seed: tf.Tensor):
     """Replaces the state of a random layer by (seed, index of the layer); leaves other variables alone."""
     if not variable.name.endswith("seed_generator_state"):
-        return variable
+        return _frozen(variable)
     folded = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int32), index)
     return tf.bitcast(folded, tf.uint32)

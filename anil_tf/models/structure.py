@@ -1,5 +1,6 @@
 """What a Keras model is made of, as far as adaptation has to know."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -27,15 +28,40 @@ def draws_at_random(model: keras.Model) -> bool:
 
 
 def is_linear(head: keras.Model) -> bool:
-    """Whether a head is one linear layer: the inner loss is then convex in it."""
-    harmless = keras.layers.InputLayer | keras.layers.Flatten | keras.layers.Identity
-    layers = head._flatten_layers(include_self=False)
-    working = [layer for layer in layers if not isinstance(layer, harmless)]
+    """Whether a head is one linear layer: the inner loss is then convex in it, and has closed forms."""
+    working = [operation for operation in _operations(head) if not _only_passes_on(operation)]
     return (
         len(working) == 1
-        and isinstance(working[0], keras.layers.Dense)
+        and type(working[0]) is keras.layers.Dense
         and working[0].activation is keras.activations.linear
     )
+
+
+def _only_passes_on(operation: Any) -> bool:
+    """Whether an operation leaves the numbers of an example as they are, in their order."""
+    if isinstance(operation, keras.layers.Flatten):
+        return operation.data_format == "channels_last"
+    return isinstance(operation, keras.layers.InputLayer | keras.layers.Identity)
+
+
+def pools_by_maximum(model: keras.Model) -> bool:
+    """Whether a model takes maxima over windows of images."""
+    return any("MaxPool" in type(layer).__name__ for layer in model._flatten_layers())
+
+
+def _operations(model: keras.Model) -> Iterator[Any]:
+    """Everything a model applies, each as often as it does: layers, and operations that are none."""
+    by_depth = getattr(model, "_nodes_by_depth", None)
+    if by_depth is None:  # Sequential
+        applied = model.layers
+    else:
+        nodes = [node for level in by_depth.values() for node in level]
+        applied = [node.operation for node in nodes if not node.is_input]
+    for operation in applied:
+        if isinstance(operation, keras.Model):
+            yield from _operations(operation)
+        else:
+            yield operation
 
 
 def count_parameters(variables: list[keras.Variable]) -> int:

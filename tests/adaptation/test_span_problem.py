@@ -17,9 +17,7 @@ def test_it_equals_the_explicit_engine(loss, bias, l2, steps):
     _, problem, start, shared = linear_head(loss, l2, bias)
 
     def in_the_span(start, shared):
-        return span_problem.gradient_descent(
-            problem, start, shared[0], l2=l2, steps=steps, step_size=0.3
-        )
+        return span_problem.gradient_descent(problem, start, shared[0], steps=steps, step_size=0.3)
 
     def in_its_own_coordinates(start, shared):
         return explicit.gradient_descent(
@@ -54,7 +52,6 @@ def test_no_operation_of_a_step_is_as_wide_as_the_features():
                 LinearProblem(targets, loss="cross_entropy", l2=0.1),
                 start,
                 features,
-                l2=0.1,
                 steps=steps,
                 step_size=0.3,
             )

@@ -109,3 +109,22 @@ def test_a_compiled_call_draws_as_an_eager_one():
     np.testing.assert_array_equal(
         np.split(compiled(tf.constant([3, 4])).numpy(), 2, axis=1), masks([3, 4])
     )
+
+
+def test_a_frozen_layer_can_stand_in_a_custom_gradient():
+    """TensorFlow's tapes watch its variables all the same, and custom gradients refuse what is watched."""
+    inputs = keras.Input((3,))
+    frozen = keras.layers.Dense(4, trainable=False)
+    model = keras.Model(inputs, keras.layers.Dense(2)(frozen(inputs)))
+    given = [tf.convert_to_tensor(v) for v in model.trainable_variables]
+
+    @tf.custom_gradient
+    def outputs(*variables):
+        value, _ = pure_call(model, list(variables), tf.ones([5, 3]), statistics=Moving())
+        return value, lambda slope: [tf.zeros_like(v) for v in variables]
+
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        value = tf.reduce_sum(outputs(*given))
+    np.testing.assert_allclose(tape.gradient(value, given)[0], np.zeros([4, 2]))
+    np.testing.assert_allclose(outputs(*given), model(tf.ones([5, 3])), rtol=1e-6)
