@@ -149,10 +149,11 @@ class InnerLoop:
         """The inner problem, and the tensors that it shares with the outer loop."""
         if self._has_closed_form and self.differentiation != "unrolled":
             if self.loss == "cross_entropy":
+                classes = tf.cast(labels, tf.int32)
                 tf.debugging.assert_less(
-                    labels, ways, "A support label is not below the number of ways."
+                    classes, ways, "A support label is not below the number of ways."
                 )
-                targets = tf.one_hot(labels, ways, dtype=features.dtype)
+                targets = tf.one_hot(classes, ways, dtype=features.dtype)
             else:
                 columns = ways if isinstance(ways, int) else None
                 targets = tf.ensure_shape(tf.cast(labels, features.dtype), [None, None, columns])

@@ -173,6 +173,11 @@ class MetaLearner(ReplicatedModel):
         return self._head.model
 
     @property
+    def has_inner_loop(self) -> bool:
+        """Whether adaptation is gradient descent; ridge and nil heads adapt in closed form."""
+        return self._head.has_inner_loop
+
+    @property
     def adaptation_functions(self) -> dict[str, AdaptationFunctions]:
         """The compiled steps of `adapt`, by normalisation."""
         return self._held[0]
@@ -513,8 +518,8 @@ class MetaLearner(ReplicatedModel):
         }
 
     def _inner_steps_in_words(self) -> str:
-        if not self._head.has_inner_loop:
-            return "0"
+        if not self.has_inner_loop:
+            return "none: closed form"
         if self.differentiation == "implicit":
             return f"to the minimum ({self.inner_solver}, gradient below {self.inner_tolerance:g})"
         return str(self.inner_steps)

@@ -1,8 +1,8 @@
 """How the cost of an ANIL meta-step grows with tasks, ways, pixels and inner steps.
 
-One of them is varied at a time, around a base. The body, which does nearly all of the work, sees each image once, whatever
-the number of inner steps: so the time should be a straight line in images and in pixels, and flat in inner steps. `measure`
-times this and fits the lines, `finding` says in words whether it is so, `draw` shows it.
+One of them is varied at a time, around a base. The body, which does nearly all of the work, sees each image once,
+whatever the number of inner steps: so the time should be a straight line in images and in pixels, and flat in inner
+steps. `measure` times this and fits the lines, `finding` says in words whether it is so, `draw` shows it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import scipy.stats
 import tqdm
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from anil_tf.evaluation.figures import BLUE, INK, ORANGE
 from benchmarks import meta_batch
@@ -46,6 +48,7 @@ _WARM_UP = 2  # steps: the first one traces, too
 _STRAIGHT = 0.98  # R^2 from which on a line is called one
 _FLAT = 0.15  # relative growth up to which a line is called flat
 _DPI = 120
+_COLOURS = 64  # shades of a few colours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +58,13 @@ class _Axis:
     Attributes:
         label: of x.
         of: x from the sizes of a point.
-        varied: what one value of the sweep is called.
+        varied: what one value of the sweep is called; None if it is x itself.
         unit: of x, in the singular.
     """
 
     label: str
     of: Callable[[Mapping[str, int]], float]
-    varied: str
+    varied: str | None
     unit: str
 
 
@@ -70,17 +73,15 @@ def _images(sizes: Mapping[str, int]) -> int:
 
 
 _AXES = {
-    "tasks": _Axis("images in the meta-batch", _images, "{} tasks", "image"),
-    "ways": _Axis("images in the meta-batch", _images, "{} ways", "image"),
+    "tasks": _Axis("images in the meta-batch of B tasks", _images, "B = {}", "image"),
+    "ways": _Axis("images in the meta-batch", _images, "{}-way", "image"),
     "side": _Axis(
         "pixels in the meta-batch (millions)",
         lambda sizes: _images(sizes) * sizes["side"] ** 2 / 1e6,
         "{0} x {0}",
         "million pixels",
     ),
-    "inner_steps": _Axis(
-        "inner steps N", lambda sizes: sizes["inner_steps"], "N = {}", "inner step"
-    ),
+    "inner_steps": _Axis("inner steps N", lambda sizes: sizes["inner_steps"], None, "inner step"),
 }
 
 
@@ -97,8 +98,8 @@ def measure(
 ) -> dict[str, Any]:
     """Times the sweeps one after another; the points of a sweep in turns, so that what else the machine does hits all.
 
-    Each point has a process of its own, but all numbers of inner steps share one. A sweep's processes are alive together,
-    and one at a time is at work.
+    Each point has a process of its own, but all numbers of inner steps share one. A sweep's processes are alive
+    together, and one at a time is at work.
 
     Args:
         folder: where the meta-batches are put.
@@ -160,7 +161,7 @@ def _start(
 ) -> list[Timer]:
     """Starts a process for each meta-batch, and returns what times each point."""
     workers: dict[Path, Worker] = {}
-    timers = []
+    timers: list[Timer] = []
     for point in points:
         sizes = {name: value for name, value in point.items() if name != "inner_steps"}
         file = folder / f"growth_{'_'.join(map(str, sizes.values()))}.npz"
@@ -178,7 +179,7 @@ def _time_in_turns(timers: Sequence[Timer], repeats: int, name: str) -> np.ndarr
     with tqdm.tqdm(
         total=len(rounds) * len(timers), desc=f"growth with {name}", leave=False, disable=None
     ) as bar:
-        seconds = []
+        seconds: list[list[float]] = []
         for steps in rounds:
             seconds.append([])
             for take in timers:
@@ -224,20 +225,21 @@ def finding(name: str, sweep: Mapping[str, Any]) -> str:
         return f"{kind} in inner steps: {share} from N = {values[0]} to {values[-1]}"
     kind = "linear" if fit["r_squared"] >= _STRAIGHT else "not linear"
     kinds = {"tasks": "tasks", "ways": "ways", "side": "pixels"}
-    slope = f"{fit['slope_ms']:.3g} ms per {_AXES[name].unit}"
-    return f"{kind} in {kinds[name]}: {slope}, R² {_share_below_one(fit['r_squared'])}"
+    slope = f"{_three_digits(fit['slope_ms'])} ms per {_AXES[name].unit}"
+    r_squared = np.floor(1000 * fit["r_squared"]) / 1000  # not rounded up to 1
+    return f"{kind} in {kinds[name]}: {slope}, R² {r_squared:.3f}"
 
 
-def _share_below_one(share: float) -> str:
-    """Three digits behind the point, never rounded up to 1."""
-    return f"{np.floor(1000 * share) / 1000:.3f}"
+def _three_digits(number: float) -> str:
+    """Three significant digits, and all those before the point: 0.410, 795, 1325."""
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:#.3g}"
 
 
 # ---- Drawing ---------------------------------------------------------------------------------------------------------
 
 
 def draw(result: Mapping[str, Any], png: Path) -> None:
-    """Draws a panel for each sweep: times with their quartiles, and the fitted line. Four panels are 1200 x 960 pixels.
+    """Draws a panel for each sweep: times with their quartiles, and the fitted line. Four panels are 1200 x 900 pixels.
 
     Args:
         result: as `measure` returns it, or as it was read from a file.
@@ -245,9 +247,9 @@ def draw(result: Mapping[str, Any], png: Path) -> None:
     """
     sweeps = result["sweeps"]
     rows = (len(sweeps) + 1) // 2
-    figure = Figure(figsize=(10, 3.6 * rows + 0.8), dpi=_DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.12)
-    figure.suptitle(_setting(result["base"]), fontsize=12, color=INK)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(10, 3.4 * rows + 0.7), dpi=_DPI, layout=layout)
+    figure.suptitle(_setting(result["base"]), fontsize=10.5, color=INK)
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
     for panel, (name, sweep) in zip(panels, sweeps.items(), strict=False):
         _draw_sweep(panel, name, sweep)
@@ -255,44 +257,57 @@ def draw(result: Mapping[str, Any], png: Path) -> None:
         panel.axis("off")
     for panel in panels[::2]:
         panel.set_ylabel("time of a meta-step (ms)")
-    panels[0].legend(frameon=False, loc="lower right")
-    FigureCanvasAgg(figure)
-    figure.savefig(png)
+    panels[0].legend(frameon=False, loc="upper left")
+    _save(figure, png)
 
 
 def _setting(base: Mapping[str, int]) -> str:
     return (
-        f"One ANIL meta-step of Conv4-{base['filters']}; where nothing else is said: {base['tasks']} tasks, "
-        f"{base['ways']} ways,\n{base['shots']} support and {base['queries']} query images per class of "
-        f"{base['side']} x {base['side']} pixels, N = {base['inner_steps']} inner steps"
+        f"Time of one ANIL meta-step on Conv4-{base['filters']}. In each panel, what is not varied is:\n"
+        f"B = {base['tasks']} tasks, {base['ways']}-way, {base['shots']} support and {base['queries']} query images "
+        f"per class, {base['side']} x {base['side']} pixels, N = {base['inner_steps']} inner steps"
     )
 
 
 def _draw_sweep(panel: Axes, name: str, sweep: Mapping[str, Any]) -> None:
     x, median = np.array(sweep["x"]), np.array(sweep["median_ms"])
-    bars = [median - sweep["lower_quartile_ms"], sweep["upper_quartile_ms"] - median]
+    upper = np.array(sweep["upper_quartile_ms"])
     ends = np.array([0, x[-1]])
     line = sweep["fit"]["intercept_ms"] + sweep["fit"]["slope_ms"] * ends
     panel.plot(ends, line, color=ORANGE, linewidth=2, label="least squares")
-    panel.errorbar(x, median, bars, fmt="o", color=BLUE, capsize=4, label="median and quartiles")
-    for value, *place in zip(sweep["values"], x, median, strict=True):
-        panel.annotate(
-            _AXES[name].varied.format(value),
-            place,
-            xytext=(0, 9),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=INK,
-        )
-    panel.set_title(_capitalised(finding(name, sweep)), fontsize=11, fontweight="bold", color=INK)
+    bars = [median - sweep["lower_quartile_ms"], upper - median]
+    panel.errorbar(
+        x, median, bars, fmt="o", markersize=5, color=BLUE, capsize=4, label="median and quartiles"
+    )
+    varied = _AXES[name].varied
+    if varied is not None:
+        _name_points(panel, [varied.format(value) for value in sweep["values"]], x, median)
+    title = finding(name, sweep)
+    panel.set_title(title[0].upper() + title[1:], fontsize=10.5, fontweight="bold", color=INK)
     panel.set_xlabel(sweep["x_label"])
-    panel.set_xlim(0, 1.1 * x[-1])
-    panel.set_ylim(0, 1.15 * max(median.max(), *sweep["upper_quartile_ms"]))
+    panel.set_xlim(0, 1.16 * x[-1])
+    panel.set_ylim(0, 1.12 * upper.max())
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(color="#E4E4E4", linewidth=0.8)
     panel.set_axisbelow(True)
 
 
-def _capitalised(words: str) -> str:
-    return words[0].upper() + words[1:]
+def _name_points(panel: Axes, names: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Writes the names to the lower right of the points, which a rising line leaves free."""
+    for name, across, up in zip(names, x, y, strict=True):
+        panel.annotate(
+            name,
+            (across, up),
+            xytext=(6, -11),
+            textcoords="offset points",
+            fontsize=9,
+            color=INK,
+        )
+
+
+def _save(figure: Figure, png: Path) -> None:
+    """Writes the figure with few colours: a third of the bytes, for the eye the same."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    PIL.Image.fromarray(pixels).quantize(_COLOURS).save(png, optimize=True)

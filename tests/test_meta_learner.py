@@ -566,7 +566,8 @@ def test_description_says_how_adaptation_is_differentiated(options, expected):
 def test_boil_freezes_the_last_kernel_layer_and_what_follows_it():
     layers = [keras.layers.Dense(4), keras.layers.Dense(WAYS), keras.layers.LayerNormalization()]
     body, head = split(keras.Sequential([keras.Input((4,)), *layers]), 2)
-    words = anil_tf.MetaLearner(body, head, frozen_in_adaptation="head").describe()
+    options = {"frozen_in_adaptation": "head", "differentiation": "first_order"}
+    words = anil_tf.MetaLearner(body, head, **options).describe()
     assert words["adapted"] == ", ".join(v.path for v in layers[0].trainable_variables)
 
 

@@ -94,8 +94,19 @@ def describe(
 
 def _inner_steps(learner: keras.Model) -> int | str:
     """How many inner steps are taken; in words where they are not counted."""
-    said = learner.describe()["inner_steps"]
-    return int(said) if said.isdigit() else said
+    if not _has_inner_loop(learner):
+        return 0
+    return (
+        learner.describe()["inner_steps"] if _goes_to_the_minimum(learner) else learner.inner_steps
+    )
+
+
+def _has_inner_loop(learner: keras.Model) -> bool:
+    return getattr(learner, "has_inner_loop", True)
+
+
+def _goes_to_the_minimum(learner: keras.Model) -> bool:
+    return getattr(learner, "differentiation", "") == "implicit"
 
 
 def _inner_step_size(learner: keras.Model) -> dict[str, Any]:
@@ -103,7 +114,7 @@ def _inner_step_size(learner: keras.Model) -> dict[str, Any]:
 
     The learned ones are said to six digits, all that float32 is good for.
     """
-    if _inner_steps(learner) == 0:
+    if not _has_inner_loop(learner):
         return {"inner_step_size": "none", "learned_inner_step_size": "none"}
     kind = learner.learned_inner_step_size
     if kind == "none":
