@@ -52,7 +52,16 @@ class ReplicatedModel(keras.Model):
 
         @tf.function(reduce_retracing=True)
         def next_step(iterator: Any) -> Any:
-            metrics = strategy.run(compiled_step, args=(next(iterator),))
+            batch = next(iterator)
+            # At the end of the data `next` fails; nothing may have been counted by then, as metrics would be whose
+            # weights are known without the data.
+            parts = [
+                part
+                for each in tf.nest.flatten(batch)
+                for part in strategy.experimental_local_results(each)
+            ]
+            with tf.control_dependencies(parts):
+                metrics = strategy.run(compiled_step, args=(batch,))
             mean = tf.distribute.ReduceOp.MEAN
             return {
                 name: strategy.reduce(mean, value, axis=None) for name, value in metrics.items()
