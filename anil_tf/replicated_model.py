@@ -51,27 +51,21 @@ class ReplicatedModel(keras.Model):
             return step(batch)
 
         @tf.function(reduce_retracing=True)
-        def next_step(iterator: Any) -> Any:
-            batch = next(iterator)
-            # At the end of the data `next` fails; nothing may have been counted by then, as metrics would be whose
-            # weights are known without the data.
-            parts = [
-                part
-                for each in tf.nest.flatten(batch)
-                for part in strategy.experimental_local_results(each)
-            ]
-            with tf.control_dependencies(parts):
-                metrics = strategy.run(compiled_step, args=(batch,))
+        def all_steps(batch: Any) -> Any:
+            metrics = strategy.run(compiled_step, args=(batch,))
             mean = tf.distribute.ReduceOp.MEAN
             return {
                 name: strategy.reduce(mean, value, axis=None) for name, value in metrics.items()
             }
 
         def function(iterator: Any) -> Any:
+            # Outside the compiled step: at the end of the data `next` fails, and inside, metrics whose weights are
+            # known without the data could have been counted by then.
             try:
-                return next_step(iterator)
+                batch = next(iterator)
             except tf.errors.OutOfRangeError as end:
                 raise StopIteration from end
+            return all_steps(batch)
 
         return function
 
