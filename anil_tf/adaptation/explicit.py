@@ -38,7 +38,8 @@ def gradient_descent(
 ) -> Tensors:
     """Does what `unrolled.gradient_descent` does, and is differentiated by Proposition 1.
 
-    Memory beside the iterates does not grow with N: each step is computed a second time on the way back.
+    Nothing else is kept: each step is computed a second time on the way back. What memory that takes is measured in
+    benchmarks/NOTES.md (a linear head: flat in N; MAML: less than unrolled, not flat).
 
     Args:
         problem: the support losses of B tasks.
