@@ -21,6 +21,8 @@ once, however large N is. alpha stands inside the products because it may differ
 A recursion that stops after the last m steps is truncated back-propagation; after none, first order.
 """
 
+import functools
+
 import tensorflow as tf
 
 from anil_tf.adaptation.problem import InnerProblem, Tensors
@@ -38,8 +40,8 @@ def gradient_descent(
 ) -> Tensors:
     """Does what `unrolled.gradient_descent` does, and is differentiated by Proposition 1.
 
-    Nothing else is kept: each step is computed a second time on the way back. What memory that takes is measured in
-    benchmarks/NOTES.md (a linear head: flat in N; MAML: less than unrolled, not flat).
+    Nothing is kept but the iterates: each step is computed a second time on the way back, one after the other, and the
+    program itself holds one step however many are taken. So memory is flat in N (measured: benchmarks/README.md).
 
     Args:
         problem: the support losses of B tasks.
@@ -52,34 +54,55 @@ def gradient_descent(
     Returns:
         w_N, tensors of the shapes of `start`.
     """
+    if steps == 0:
+        return list(start)
     learned = [size for size in step_sizes if _is_learned(size)]
 
     @tf.custom_gradient
     def run(*arguments: tf.Tensor) -> tuple:
         adapted, shared, sizes = _unpack(arguments, len(start), step_sizes)
-        iterates = [adapted]
-        for step in range(steps):
-            gradient = problem.gradient(iterates[-1], shared, step)
-            iterates.append(descend(iterates[-1], gradient, sizes))
 
-        def reverse(*cotangent: tf.Tensor) -> Tensors:
-            vector = [tf.convert_to_tensor(part) for part in cotangent]  # eager slices come sparse
-            of_shared = [tf.zeros_like(tensor) for tensor in shared]
-            of_sizes = [tf.zeros_like(size) for size in learned]
-            for step in reversed(range(steps)):
-                point = iterates[step]
-                if learned:  # w_{m+1} = w_m - alpha g, so alpha earns -<v, g>
-                    gradient = problem.gradient(point, shared, step)
-                    of_sizes = _subtract(of_sizes, _of_sizes(vector, gradient, step_sizes))
-                if step < steps - differentiated_steps:
-                    continue
+        def go_on(point: Tensors, step: tf.Tensor) -> Tensors:
+            gradient = problem.gradient(point, shared, step)
+            return _shaped_like(point, descend(point, gradient, sizes))
+
+        def go_back(state: tuple, at: tuple[tf.Tensor, Tensors], *, constant: bool) -> tuple:
+            vector, of_shared, of_sizes = state
+            step, point = at
+            if learned:  # w_{m+1} = w_m - alpha g, so alpha earns -<v, g>
+                gradient = problem.gradient(point, shared, step)
+                of_sizes = _subtract(of_sizes, _of_sizes(vector, gradient, step_sizes))
+            if not constant:
                 scaled = [size * part for size, part in zip(sizes, vector, strict=True)]
                 hessian_product, mixed_product = problem.products(point, shared, step, scaled)
                 of_shared = _subtract(of_shared, mixed_product)
                 vector = _subtract(vector, hessian_product)
+            return vector, of_shared, of_sizes
+
+        numbers = tf.range(steps)
+        after = tf.scan(go_on, numbers, adapted, parallel_iterations=1)  # w_1 .. w_N, [N, B, ...]
+        before = [  # w_0 .. w_{N-1}
+            tf.concat([first[None], later[:-1]], axis=0)
+            for first, later in zip(adapted, after, strict=True)
+        ]
+
+        def reverse(*cotangent: tf.Tensor) -> Tensors:
+            vector = [tf.convert_to_tensor(part) for part in cotangent]  # eager slices come sparse
+            of_shared = [tf.zeros_like(tensor) for tensor in shared]
+            state = (vector, of_shared, [tf.zeros_like(size) for size in learned])
+            turn = steps - differentiated_steps
+            parts = ((slice(turn, steps), False), (slice(0, turn), True))
+            for part, constant in parts:
+                count = part.stop - part.start
+                if count == 0 or (constant and not learned):
+                    continue
+                path = (numbers[part], [points[part] for points in before])
+                step_back = functools.partial(go_back, constant=constant)
+                state = tf.foldr(step_back, path, state, parallel_iterations=1)
+            vector, of_shared, of_sizes = state
             return [*vector, *of_shared, *of_sizes]
 
-        return tuple(iterates[-1]), reverse
+        return tuple(points[-1] for points in after), reverse
 
     return list(run(*start, *shared, *learned))
 
@@ -116,4 +139,10 @@ def _sum_to(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
 
 
 def _subtract(tensors: Tensors, amounts: Tensors) -> Tensors:
-    return [tensor - amount for tensor, amount in zip(tensors, amounts, strict=True)]
+    differences = [tensor - amount for tensor, amount in zip(tensors, amounts, strict=True)]
+    return _shaped_like(tensors, differences)
+
+
+def _shaped_like(examples: Tensors, tensors: Tensors) -> Tensors:
+    """`tensors`, known to have the shapes of `examples`: a graph loop insists on it."""
+    return [tf.ensure_shape(t, like.shape) for t, like in zip(tensors, examples, strict=True)]

@@ -1,11 +1,15 @@
 """One function of one task, applied to all tasks of a meta-batch."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 MODES = ("vectorized", "unrolled", "loop")
+
+# Enough to keep every core at work; each further one would take memory and no less time (benchmarks/NOTES.md).
+_TASKS_AT_A_TIME = 2 * (os.cpu_count() or 1)
 
 
 def over_tasks(function: Callable[[Any], Any], tasks: Any, *, mode: str) -> Any:
@@ -45,4 +49,6 @@ def _loop(function: Callable[[Any], Any], tasks: Any) -> Any:
     signature = tf.nest.map_structure(
         lambda t: tf.TensorSpec(t.shape, t.dtype), traced.structured_outputs
     )
-    return tf.map_fn(traced, tasks, fn_output_signature=signature)
+    return tf.map_fn(
+        traced, tasks, fn_output_signature=signature, parallel_iterations=_TASKS_AT_A_TIME
+    )

@@ -97,9 +97,6 @@ class TapedProblem:
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
 
-        # Nothing is computed a second time before its turn: what all steps recompute would fill the memory at once.
-        with tf.control_dependencies(vector):
-            adapted = [tf.identity(tensor) for tensor in adapted]
         tasks = (adapted, shared, self._constants, vector)
         return over_tasks(of_one_task, tasks, mode=self._mode)
 

@@ -45,12 +45,16 @@ class SpanProblem:
         if self._l2:
             by_adapted += self._l2 * vector[0]
         by_gram = tf.matmul(change, adapted[0], transpose_b=True)
-        return [by_adapted], [by_gram, self._shrinkage**step * change]
+        return [by_adapted], [by_gram, self._share_of_start(step, change) * change]
 
     def _outputs(self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor) -> tf.Tensor:
         """Z_m = s_m Z_0 + K C."""
         gram, first = shared
-        return self._shrinkage**step * first + tf.matmul(gram, adapted[0])
+        return self._share_of_start(step, first) * first + tf.matmul(gram, adapted[0])
+
+    def _share_of_start(self, step: int | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """s_m, a scalar in the precision of `like`."""
+        return tf.pow(tf.constant(self._shrinkage, like.dtype), tf.cast(step, like.dtype))
 
 
 def gradient_descent(
