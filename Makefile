@@ -54,10 +54,10 @@ format: $(STAMP) ## mend style and formatting
 
 lock: $(STAMP) ## pin the requirements anew (UPGRADE=--upgrade for the newest versions)
 	$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --no-emit-index-url --annotation-style=line \
-	  --custom-compile-command='make lock' --extra=test --extra=tune --override=requirements.in $(UPGRADE) \
+	  --custom-compile-command='make lock' --extra=study --extra=test --extra=tune --override=requirements.in $(UPGRADE) \
 	  pyproject.toml requirements.in --output-file=requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --no-emit-index-url --no-annotate \
-	  --custom-compile-command='make lock' --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
+	  --custom-compile-command='make lock' --extra=study --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
 	  pyproject.toml requirements-gpu.in --output-file=requirements-gpu.txt
 
 benchmark: $(STAMP) ## measure the meta-step beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
