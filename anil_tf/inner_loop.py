@@ -6,7 +6,7 @@ that the settings describe, in closed form where the head is linear, and hands i
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,12 +16,28 @@ from anil_tf.adaptation.implicit import minimum
 from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.losses import LOSSES, half_squared_norm
 from anil_tf.adaptation.over_tasks import over_tasks
-from anil_tf.adaptation.problem import TapedProblem, Tensors
+from anil_tf.adaptation.problem import InnerProblem, TapedProblem, Tensors
 from anil_tf.models.heads import Head
 from anil_tf.models.normalization import Source
 from anil_tf.models.structure import draws_at_random, has_convolutions, is_linear
 
 DIFFERENTIATIONS = ("explicit", "unrolled", "implicit", "first_order", "truncated")
+
+
+class PosedProblem(NamedTuple):
+    """What the inner loop starts from.
+
+    Attributes:
+        problem: the support losses of B tasks.
+        start: w_0, the tensors that move, each [B, ...].
+        shared: s, the tensors by which the support losses are differentiated beside w, each [B, ...].
+        fixed: the tensors of the head that stay where they start (BOIL), each [B, ...].
+    """
+
+    problem: InnerProblem
+    start: Tensors
+    shared: Tensors
+    fixed: Tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,14 +130,37 @@ class InnerLoop:
         Returns:
             The tensors of the adapted heads, each [B, ...], those that do not move among them.
         """
-        start = self._start(features, labels, ways, source)
         if not self.head.has_inner_loop:
-            return start
+            return self._start(features, labels, ways, source)
+        posed = self.pose(features, labels, ways=ways, source=source, dropout_seeds=dropout_seeds)
+        sizes = [_in_precision_of(features, size) for size in step_sizes]
+        adapted = self._descend(posed.problem, posed.start, posed.shared, sizes)
+        return self.whole(adapted, posed.fixed)
+
+    def pose(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        ways: int | tf.Tensor,
+        source: Source,
+        dropout_seeds: tf.Tensor | None = None,
+    ) -> PosedProblem:
+        """States the inner problem of each task, without solving it; see `adapt` for the arguments.
+
+        Raises:
+            ValueError: for a head that adapts in closed form, which poses no problem to gradient descent.
+        """
+        if not self.head.has_inner_loop:
+            raise ValueError(
+                "This head adapts in closed form and has no inner loop, hence no inner problem. Expected a free, zero "
+                "or prototype head."
+            )
+        start = self._start(features, labels, ways, source)
         moving = [start[position] for position in self.positions]
         fixed = [tensor for i, tensor in enumerate(start) if i not in self.positions]
-        sizes = [_in_precision_of(features, size) for size in step_sizes]
         problem, shared = self._problem(features, labels, fixed, ways, source, dropout_seeds)
-        return self._whole(self._descend(problem, moving, shared, sizes), fixed)
+        return PosedProblem(problem, moving, shared, fixed)
 
     def _start(
         self, features: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor, source: Source
@@ -166,7 +205,7 @@ class InnerLoop:
             if self.differentiates_features:
                 *shared, features = shared
             seed = None if dropout_seeds is None else _fold(seed, step + 1)
-            outputs, _ = self.head(self._whole(adapted, shared), features, source, seed)
+            outputs, _ = self.head(self.whole(adapted, shared), features, source, seed)
             value = LOSSES[self.loss](outputs, labels)
             return value + self.l2 * half_squared_norm(adapted) if self.l2 else value
 
@@ -221,7 +260,7 @@ class InnerLoop:
         has_one_number = len(numbers) == 1 and all(isinstance(s, float) for s in step_sizes)
         return has_one_number and rows is not None and rows < width
 
-    def _whole(self, moving: Tensors, fixed: Tensors) -> Tensors:
+    def whole(self, moving: Tensors, fixed: Tensors) -> Tensors:
         """All tensors of a head, in the head's order."""
         from_moving, from_fixed = iter(moving), iter(fixed)
         count = len(self.head.adapted_names)

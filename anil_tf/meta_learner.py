@@ -22,7 +22,7 @@ from anil_tf.adapted_classifier import (
     TaskState,
 )
 from anil_tf.initial_heads import INITIALIZATIONS, make_head
-from anil_tf.inner_loop import DIFFERENTIATIONS, InnerLoop
+from anil_tf.inner_loop import DIFFERENTIATIONS, InnerLoop, PosedProblem
 from anil_tf.models.heads import Head
 from anil_tf.models.normalization import (
     Batch,
@@ -81,7 +81,8 @@ class MetaLearner(ReplicatedModel):
     Output: logits of the queries, [B, n_q, ways], float32 (float64 for a float64 head).
 
     Raises:
-        ValueError: for an unknown option, negative inner_steps or inner_l2, or options that contradict each other.
+        ValueError: for an unknown option, negative inner_steps or inner_l2, an inner_step_size or inner_tolerance that
+            is not above 0, or options that contradict each other.
 
     Example:
         >>> model = anil_tf.models.conv4(input_shape=(28, 28, 1), classes=5)
@@ -124,6 +125,8 @@ class MetaLearner(ReplicatedModel):
         _one_of("inner_loss", inner_loss, tuple(LOSSES))
         _at_least_zero("inner_steps", inner_steps)
         _at_least_zero("inner_l2", inner_l2)
+        _above_zero("inner_step_size", inner_step_size)
+        _above_zero("inner_tolerance", inner_tolerance)
         _check_head(head_initialization, inner_loss, frozen_in_adaptation, learned_inner_step_size)
         if differentiation == "implicit" and learned_inner_step_size != "none":
             raise ValueError(
@@ -343,6 +346,48 @@ class MetaLearner(ReplicatedModel):
             fn_output_signature=tf.TensorSpec([2], tf.int32),
         )
 
+    # ---- The functions behind a call, for the theory ---------------------------------------------------------------
+
+    def pose(self, inputs: dict[str, tf.Tensor]) -> PosedProblem:
+        """States the inner problem of each task of a call, as evaluation poses it; see `InnerLoop.pose`."""
+        labels = inputs["support_labels"]
+        images = tf.concat([inputs["support_images"], inputs["query_images"]], axis=1)
+        support = _length(inputs["support_images"], axis=1)
+        source = self._source(support, training=False)
+        features, _ = self._embed(images, source, training=False)
+        return self._inner_loop().pose(
+            features[:, :support], labels, ways=self._ways(labels), source=_inner(source)
+        )
+
+    def task_logits(
+        self,
+        body: list[tf.Tensor],
+        moving: list[tf.Tensor],
+        fixed: list[tf.Tensor],
+        images: tf.Tensor,
+        support: int,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the inner and the outer loss of a task see, as a function of all weights; nothing adapts.
+
+        Args:
+            body: phi, in place of `body_variables`.
+            moving: w, the tensors of the head that adapt, as `pose` orders them.
+            fixed: those that do not.
+            images: of the support, then of the queries, [n_s + n_q, ...].
+            support: n_s.
+
+        Returns:
+            Logits of the support, [n_s, ways], and of the queries, [n_q, ways].
+        """
+        source = self._source(support, training=False)
+        images = tf.cast(images, self.body.variable_dtype)
+        features, _ = pure_call(self.body, body, images, statistics=source)
+        features = tf.cast(features, self.head.variable_dtype)
+        head = self._inner_loop().whole(moving, fixed)
+        of_support, _ = self._head(head, features[:support], _inner(source))
+        of_all, _ = self._head(head, features, source)
+        return of_support, of_all[support:]
+
     # ---- One task at a time: adapt, then predict on whatever images come ------------------------------------------
 
     def adapt(
@@ -528,6 +573,8 @@ class MetaLearner(ReplicatedModel):
         if not self._head.has_inner_loop:
             return "exact (closed form)"
         exact = f"exact ({self.differentiation})"
+        if self.truncated_to is not None and self.truncated_to >= self.inner_steps:
+            return "exact (truncated to no fewer than all inner steps)"
         return {
             "first_order": "first order",
             "truncated": f"truncated to the last {self.truncated_to} of {self.inner_steps} inner steps",
@@ -542,6 +589,11 @@ def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
 def _at_least_zero(option: str, value: float) -> None:
     if value < 0:
         raise ValueError(f"{option} must be 0 or more. Received: {value}.")
+
+
+def _above_zero(option: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{option} must be above 0. Received: {value}.")
 
 
 def _check_head(initialization: str, loss: str, frozen: str, learned_step_size: str) -> None:

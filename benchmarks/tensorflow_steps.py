@@ -113,8 +113,7 @@ def _learner(
     network.set_weights(_in_keras_order(arrays))
     body, head = anil_tf.models.split(network, adapted_layers)
     if bfloat16:
-        for layer in body._flatten_layers():
-            layer.dtype_policy = "mixed_bfloat16"
+        anil_tf.models.compute_in_bfloat16(body)
     learner = anil_tf.MetaLearner(body, head, inner_steps=steps, **options)
     learner.compile(
         optimizer=keras.optimizers.Adam(ADAM["lr"]),

@@ -491,6 +491,8 @@ NIL = {"head_initialization": "nil"}
     [
         ({"normalization": "batch"}, "normalization must be one of episode, support, running"),
         ({"inner_steps": -1}, "inner_steps must be 0 or more. Received: -1"),
+        ({"inner_step_size": 0.0}, "inner_step_size must be above 0. Received: 0.0"),
+        ({"inner_tolerance": -1e-3}, "inner_tolerance must be above 0. Received: -0.001"),
         ({"frozen_in_adaptation": "head"}, "leaves nothing to adapt"),
         (
             {"frozen_in_adaptation": "head", "head_initialization": "zero"},
@@ -549,6 +551,10 @@ def test_implicit_needs_one_linear_layer_whatever_stands_before_it():
         (
             {"differentiation": "truncated", "truncated_to": 1},
             {"meta_gradient": "truncated to the last 1 of 2 inner steps"},
+        ),
+        (
+            {"differentiation": "truncated", "truncated_to": 5},
+            {"meta_gradient": "exact (truncated to no fewer than all inner steps)"},
         ),
         (
             IMPLICIT | {"inner_l2": 0.1},

@@ -105,8 +105,7 @@ def _learner(settings: Settings, precision: str) -> anil_tf.MetaLearner:
     model = anil_tf.models.conv4(input_shape=shape, classes=settings.ways, filters=settings.filters)
     body, head = anil_tf.models.split(model, adapted_layers=1)
     if precision == "bfloat16":
-        for layer in body._flatten_layers():
-            layer.dtype_policy = "mixed_bfloat16"
+        anil_tf.models.compute_in_bfloat16(body)
     learner = anil_tf.MetaLearner(
         body, head, inner_steps=settings.inner_steps, inner_step_size=settings.inner_step_size
     )

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from anil_tf.models import conv4, mlp, resnet12, split
+from anil_tf.models import conv4, mlp, resnet12, smooth_conv4, split
 
 IMAGES = [(28, 28, 1), (32, 32, 3), (84, 84, 3)]
 
@@ -101,6 +102,64 @@ def test_resnet12_has_the_published_widths_and_drops_out_only_in_training():
     np.testing.assert_array_equal(model(images), model(images))
 
 
+@pytest.mark.parametrize("input_shape", IMAGES)
+def test_smooth_conv4_halves_four_times_without_a_kink_or_batch_statistics(input_shape):
+    model = smooth_conv4(input_shape=input_shape, classes=5, filters=6)
+    side = input_shape[0] // 16
+    assert split(model, 1)[1].input_shape == (None, 6 * side**2)
+    kinds = {type(layer).__name__ for layer in model.layers}
+    assert not kinds & {"BatchNormalization", "ReLU", "MaxPooling2D"}
+    assert all(layer.activation is keras.activations.tanh for layer in convolutions(model))
+
+
+def test_smooth_conv4_features_have_unit_scale_whatever_the_contrast():
+    """Noise with the spectrum of natural images: 1 over the frequency."""
+    keras.utils.set_random_seed(0)
+    body = split(smooth_conv4(input_shape=(32, 32, 3), classes=5), 1)[0]
+    frequencies = np.hypot(np.fft.fftfreq(32)[:, None], np.fft.fftfreq(32)) + 1 / 32
+    noise = np.random.default_rng(0).normal(size=(20, 3, 32, 32))
+    images = np.fft.ifft2(np.fft.fft2(noise) / frequencies).real.transpose(0, 2, 3, 1)
+    images = images.astype("float32") / images.std()
+    features = np.asarray(body(128 + 40 * images))
+    assert 0.7 < np.sqrt(np.mean(features**2)) < 1.4
+    assert np.mean(np.std(features, axis=0)) > 0.5  # and they tell images apart
+    np.testing.assert_allclose(body(128 + 10 * images), features, atol=1e-3)
+    assert np.all(np.isfinite(body(np.full([1, 32, 32, 3], 255.0))))  # nothing in the picture
+
+
+def test_smooth_conv4_has_third_derivatives():
+    """Along a line in weight space: the tapes' third derivative against differences of their second."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    keras.utils.set_random_seed(0)
+    model = smooth_conv4(input_shape=(16, 16, 1), classes=3, filters=2)
+    keras.config.set_dtype_policy(before)
+    images = tf.constant(pixels(3, (16, 16, 1)), tf.float64)
+    start = [tf.convert_to_tensor(v) for v in model.trainable_variables]
+    random = np.random.default_rng(1)
+    line = [tf.constant(random.normal(size=v.shape)) for v in start]
+
+    def along(t):
+        weights = [v + t * step for v, step in zip(start, line, strict=True)]
+        outputs, _ = model.stateless_call(weights, [], images)
+        return tf.reduce_mean(tf.nn.log_softmax(outputs)[:, 0])
+
+    def derivative(function):
+        def slope(t):
+            with tf.GradientTape() as tape:
+                tape.watch(t)
+                value = function(t)
+            return tape.gradient(value, t)
+
+        return slope
+
+    second, t = derivative(derivative(along)), tf.constant(0.1, tf.float64)
+    third = derivative(second)(t)
+    differences = (second(t + 1e-5) - second(t - 1e-5)) / 2e-5
+    assert abs(third) > 1e-2
+    np.testing.assert_allclose(third, differences, rtol=1e-6)
+
+
 @pytest.mark.parametrize("input_shape", [(1,), (7,), (4, 4, 2)])
 def test_mlp_takes_examples_of_any_shape(input_shape):
     model = mlp(input_shape=input_shape, classes=3, units=(6, 5))
@@ -151,6 +210,19 @@ def test_in_mixed_precision_the_body_is_bfloat16_and_the_logits_float32(build, m
 def test_conv4_refuses_what_it_cannot_build(options, message):
     with pytest.raises(ValueError, match=message):
         conv4(**({"input_shape": (32, 32, 3), "classes": 5} | options))
+
+
+def test_smooth_conv4_refuses_small_images():
+    with pytest.raises(ValueError, match=r"16 pixels a side. Received: input_shape=\(32, 15, 3\)"):
+        smooth_conv4(input_shape=(32, 15, 3), classes=5)
+
+
+def test_a_saved_smooth_conv4_answers_alike(tmp_path):
+    model = smooth_conv4(input_shape=(16, 16, 1), classes=3, filters=2)
+    model.save(tmp_path / "model.keras")
+    images = pixels(2, (16, 16, 1))
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(restored(images), model(images))
 
 
 def test_the_strided_conv4_takes_smaller_images():
