@@ -25,6 +25,7 @@ EXIT_STOPPED = 75
 
 # Flags that say how or where a command runs, not what the run is: they are no part of a run.
 _NOT_PART_OF_A_RUN = frozenset({"overwrite", "verbosity", "flagfile"})
+_LONG = 80  # characters of a list of choices that does not fit on a line of help
 _DIRECTORIES = frozenset({"run_dir", "data_dir"})
 
 
@@ -92,6 +93,17 @@ class _LayerCount(_Parser):
         return int(argument)
 
 
+class _OrAuto(_Parser):
+    """What another parser accepts, or `auto`."""
+
+    def __init__(self, other: absl_flags.ArgumentParser):
+        super().__init__(f"{other.syntactic_help}, or auto")
+        self._other = other
+
+    def convert(self, argument: Any) -> Any:
+        return "auto" if argument == "auto" else self._other.parse(argument)
+
+
 class _Boolean(_Parser):
     """True or false; absl adds --noNAME to it."""
 
@@ -131,11 +143,15 @@ def _real(
     return _Flag(name, default, _Number(float, accepted, lower, upper, open_below), help)
 
 
+def _or_auto(flag: _Flag):
+    return dataclasses.replace(flag, parser=_OrAuto(flag.parser))
+
+
 def _boolean(name: str, default: bool, help: str):
     return _Flag(name, default, _Boolean(), help)
 
 
-def _choice(name: str, default: str, choices: Sequence[str], help: str):
+def _choice(name: str, default: str | None, choices: Sequence[str], help: str):
     return _Flag(name, default, _Choice(*choices), help)
 
 
@@ -210,9 +226,10 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
             _text(
                 "body",
                 "conv4",
-                "The network: conv4, resnet12, mlp, or applications:NAME for a network of "
-                "keras.applications (such as applications:MobileNetV2).",
-                "conv4|resnet12|mlp|applications:NAME",
+                "The network: conv4, smooth_conv4 (conv4 with derivatives of every order, for the "
+                "theory), resnet12, mlp, or applications:NAME for a network of keras.applications "
+                "(such as applications:MobileNetV2).",
+                "conv4|smooth_conv4|resnet12|mlp|applications:NAME",
             ),
             _choice(
                 "head",
@@ -250,8 +267,24 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 ("none", "head"),
                 "head: the last layer does not adapt, the adapted layers before it do (BOIL).",
             ),
-            _integer("inner_steps", 5, "Steps of gradient descent in adaptation.", lower=0),
-            _real("inner_step_size", 0.1, "Step size of adaptation.", open_below=True),
+            _or_auto(
+                _integer(
+                    "inner_steps",
+                    5,
+                    "Steps of gradient descent in adaptation. auto: as many as lower the support "
+                    "loss by a share worth their cost, measured when training begins.",
+                    lower=0,
+                )
+            ),
+            _or_auto(
+                _real(
+                    "inner_step_size",
+                    0.1,
+                    "Step size of adaptation. auto: 1/L, with L the largest curvature of the "
+                    "support loss, measured when training begins.",
+                    open_below=True,
+                )
+            ),
             _choice(
                 "learned_inner_step_size",
                 "none",
@@ -418,6 +451,60 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
             ),
         ],
     ),
+    "study": (
+        "Study: the paper's experiments",
+        [
+            _choice(
+                "experiment",
+                None,
+                (
+                    "strongly_convex",
+                    "nonconvex",
+                    "same_step_size",
+                    "anil_vs_maml",
+                    "batch_size",
+                    "sample_size",
+                    "predictions",
+                    "complexity",
+                    "all",
+                ),
+                "Which experiment; all = every one, with a page that tells the story in order.",
+            ),
+            _choice(
+                "scale",
+                "small",
+                ("smoke", "small", "long", "full"),
+                "How large: smoke = a check that all of it runs (all: 3 minutes on two cores), small "
+                "= 3 seeds, up to 300 meta-steps (all: 75 minutes), long = 5 seeds, 1000 meta-steps, "
+                "full = the paper's.",
+            ),
+            _text(
+                "output_dir",
+                None,
+                "Where results go. Finished cells in it are not run again.",
+                "a directory",
+            ),
+            _boolean(
+                "from_results",
+                False,
+                "Run nothing: make claims, pictures and reports anew from the results.csv that are in "
+                "--output_dir.",
+            ),
+            _text(
+                "dataset",
+                "fc100",
+                "The data set, by a name that bin/train.py takes.",
+                "the name of a data set",
+            ),
+            _text(
+                "data_dir",
+                None,
+                "Where TFDS keeps its data (default: the environment variable TFDS_DATA_DIR, then "
+                "TFDS' own default).",
+                "a directory",
+            ),
+        ],
+    ),
     "benchmark": (
         "Benchmark",
         [
@@ -493,6 +580,8 @@ def _flag_help(flag: _Flag) -> list[str]:
     else:
         shown = f"--{flag.name}"
         accepted = flag.parser.accepted  # type: ignore[attr-defined]
+        if len(accepted) > _LONG:
+            accepted = accepted.replace("|", " | ")  # where lines may break
         if flag.default is not None:
             shown += f"={flag.default}"
     return _entry(shown, f"{flag.help} [{accepted}]")

@@ -73,13 +73,13 @@ def tasks(split: str, **changes: Any) -> anil_tf.episodes.Tasks:
         return episodes.load(FLAGS.dataset, split=split, **(arguments | changes))
 
 
-def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
-    """The learner for these tasks, with fresh weights; make it under the strategy's scope.
+def parts(drawn: anil_tf.episodes.Tasks) -> tuple[keras.Model, keras.Model]:
+    """Body and head for these tasks, with fresh weights; make them under the strategy's scope.
 
     Args:
       drawn: gives the shape of the images, the ways, and whether this is regression.
     """
-    from anil_tf import MetaLearner, models
+    from anil_tf import models
 
     network = _network(drawn)
     with blamed_on("adapted_layers"):
@@ -91,9 +91,27 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
                 f"(--adapted_layers={FLAGS.adapted_layers}), so that no body is left; expected "
                 "fewer adapted layers, or no --mixed_precision."
             )
-        _compute_in_bfloat16(body)
+        models.compute_in_bfloat16(body)
     if not FLAGS.train_body:
         body.trainable = False
+    return body, head
+
+
+def learner(
+    drawn: anil_tf.episodes.Tasks,
+    network: tuple[keras.Model, keras.Model] | None = None,
+    **changes: Any,
+) -> anil_tf.MetaLearner:
+    """The learner for these tasks; make it under the strategy's scope.
+
+    Args:
+      drawn: gives the ways, and whether this is regression.
+      network: body and head; by default those of `parts`, with fresh weights.
+      **changes: other values than the flags', by the names of `MetaLearner`.
+    """
+    from anil_tf import MetaLearner
+
+    body, head = network or parts(drawn)
     one_number_of_ways = FLAGS.training_ways in (None, FLAGS.ways)
     with blamed_on("training_ways"):
         if not one_number_of_ways and FLAGS.head == "free":
@@ -102,24 +120,23 @@ def learner(drawn: anil_tf.episodes.Tasks) -> anil_tf.MetaLearner:
             )
     blamed = ("head", "differentiation", "inner_l2", "truncated_to", "learned_inner_step_size")
     with blamed_on(*blamed, "frozen_in_adaptation", "adapted_layers"):
-        return MetaLearner(
-            body,
-            head,
-            inner_steps=FLAGS.inner_steps,
-            inner_step_size=FLAGS.inner_step_size,
-            learned_inner_step_size=FLAGS.learned_inner_step_size,
-            inner_l2=FLAGS.inner_l2,
-            differentiation=_differentiation(),
-            truncated_to=FLAGS.truncated_to,
-            inner_solver=FLAGS.inner_solver,
-            inner_tolerance=FLAGS.inner_tolerance,
-            normalization=FLAGS.normalization,
-            head_initialization=FLAGS.head,
-            frozen_in_adaptation=FLAGS.frozen_in_adaptation,
-            inner_loss="squared_error" if drawn.regression else "cross_entropy",
-            ways=drawn.ways if one_number_of_ways else None,
-            seed=FLAGS.seed,
-        )
+        settings = {
+            "inner_steps": FLAGS.inner_steps,
+            "inner_step_size": FLAGS.inner_step_size,
+            "learned_inner_step_size": FLAGS.learned_inner_step_size,
+            "inner_l2": FLAGS.inner_l2,
+            "differentiation": _differentiation(),
+            "truncated_to": FLAGS.truncated_to,
+            "inner_solver": FLAGS.inner_solver,
+            "inner_tolerance": FLAGS.inner_tolerance,
+            "normalization": FLAGS.normalization,
+            "head_initialization": FLAGS.head,
+            "frozen_in_adaptation": FLAGS.frozen_in_adaptation,
+            "inner_loss": "squared_error" if drawn.regression else "cross_entropy",
+            "ways": drawn.ways if one_number_of_ways else None,
+            "seed": FLAGS.seed,
+        }
+        return MetaLearner(body, head, **(settings | changes))
 
 
 def _differentiation() -> str:
@@ -200,6 +217,8 @@ def _network(drawn: anil_tf.episodes.Tasks) -> keras.Model:
                 pooling="max" if strided else FLAGS.pooling,
                 strided=strided,
             )
+        if FLAGS.body == "smooth_conv4":
+            return models.smooth_conv4(input_shape=shape, classes=outputs, filters=FLAGS.filters)
         if FLAGS.body == "resnet12":
             return models.resnet12(input_shape=shape, classes=outputs)
         if FLAGS.body.startswith("applications:"):
@@ -210,10 +229,4 @@ def _network(drawn: anil_tf.episodes.Tasks) -> keras.Model:
                 pretrained=FLAGS.pretrained,
                 trainable=FLAGS.train_body,
             )
-        raise ValueError("expected conv4|resnet12|mlp|applications:NAME.")
-
-
-def _compute_in_bfloat16(body: keras.Model) -> None:
-    """Sets the policy of the body's layers; their weights, and the head, stay float32."""
-    for layer in body._flatten_layers():
-        layer.dtype_policy = "mixed_bfloat16"
+        raise ValueError("expected conv4|smooth_conv4|resnet12|mlp|applications:NAME.")

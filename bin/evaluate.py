@@ -143,6 +143,12 @@ def _settings_of(directory: str) -> dict[str, str]:
 
 def _refuse_changes_of_the_model() -> None:
     """Refuses flags that would need another training."""
+    for name in ("inner_step_size", "inner_steps"):
+        if FLAGS[name].value == "auto":
+            raise InputError(
+                f"--{name}=auto: measured where training begins, received for a finished run; "
+                f"expected a number, or no --{name}, which takes that of the run."
+            )
     trained = _settings_of(FLAGS.run_dir)
     for name in _PART_OF_THE_MODEL:
         received = FLAGS[name].serialize()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import automatic
 from launch import flags, launch
 
 FLAGS = flags.FLAGS
@@ -22,6 +23,7 @@ GROUPS = ("data", "learner", "outer_loop", "run")
 
 def main() -> int:
     """Trains, or goes on, or says that there is nothing left to do."""
+    automatic.refuse_without_inner_loop()
     directory = _directory()
     if not FLAGS.overwrite and directory.exists and directory.finished_epochs == FLAGS.epochs:
         print(f"The run in {FLAGS.run_dir} is finished: {FLAGS.epochs} epochs. {_next_step()}")
@@ -37,6 +39,7 @@ def _directory() -> Any:
     with flags.blamed_on("run_dir"):
         directory = RunDirectory(FLAGS.run_dir)
         if not FLAGS.overwrite:
+            automatic.recall(directory)
             directory.check(flags.settings(GROUPS), flags.defaults(GROUPS))
     return directory
 
@@ -50,12 +53,16 @@ def _train(directory: Any) -> None:
     strategy = assemble.strategy()
     tasks, validation_tasks = assemble.tasks("train"), assemble.tasks("validation")
     with strategy.scope():
-        learner = assemble.learner(tasks)
+        network = assemble.parts(tasks)
+        advice = automatic.decide(network, tasks)
+        learner = assemble.learner(tasks, network)
         optimizer = assemble.optimizer(learner)
+    if not FLAGS.overwrite:
+        advice = advice or automatic.kept(directory)
     writes = training.distribution.is_chief(strategy)
     if writes:
-        _announce(directory, tasks, learner)
-        directory.prepare(flags.settings(GROUPS), overwrite=FLAGS.overwrite)
+        _announce(directory, tasks, learner, advice)
+        directory.prepare(flags.settings(GROUPS), overwrite=FLAGS.overwrite, advice=advice)
     # No worker may look for a state to go on from before an old run is deleted.
     training.distribution.wait_for_all(strategy)
     result = training.run(
@@ -73,11 +80,11 @@ def _train(directory: Any) -> None:
         after_epoch=_episode_pictures(directory, learner, validation_tasks),
     )
     if writes:
-        _report(directory, learner, validation_tasks, result)
+        _report(directory, learner, validation_tasks, result, advice)
         directory.finish(result.epochs)
 
 
-def _announce(directory: Any, tasks: Any, learner: Any) -> None:
+def _announce(directory: Any, tasks: Any, learner: Any, advice: dict[str, Any]) -> None:
     """Says what begins, goes on or is deleted."""
     if directory.exists and FLAGS.overwrite:
         print(f"Deleting the run in {FLAGS.run_dir} (--overwrite).")
@@ -92,6 +99,8 @@ def _announce(directory: Any, tasks: Any, learner: Any) -> None:
     )
     for name, value in learner.describe().items():
         print(f"  {name.replace('_', ' ')}: {value}")
+    if advice:
+        print(f"  automatic: {advice['reason']}")
     sys.stdout.flush()
 
 
@@ -118,7 +127,7 @@ def _episode_pictures(directory: Any, learner: Any, tasks: Any) -> Callable[[int
     return after_epoch
 
 
-def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
+def _report(directory: Any, learner: Any, tasks: Any, result: Any, advice: dict[str, Any]) -> None:
     """Writes the curves, the solved episodes and the card, and says what was reached."""
     from anil_tf.evaluation import card, figures, protocol
 
@@ -145,6 +154,7 @@ def _report(directory: Any, learner: Any, tasks: Any, result: Any) -> None:
             "shots": FLAGS.shots,
             "queries": FLAGS.queries,
             "inner_steps": described["inner_steps"],
+            "automatic": advice.get("reason"),
             "augment": "crop and flip" if FLAGS.augment else "no",
             "epochs": result.epochs,
             "meta_steps": result.meta_steps,

@@ -104,6 +104,13 @@ def _weights(folder):
         return archive.read("model.weights.h5")
 
 
+def _loaded_weights(folder):
+    """The same as arrays: of two runs in one process, which number their layers on, the bytes differ."""
+    import keras
+
+    return keras.saving.load_model(folder / "model.keras", compile=False).get_weights()
+
+
 def test_a_run_leaves_its_files_and_says_what_it_reached(run):
     folder, output, error = run
     assert {path.name for path in folder.iterdir()} >= FILES
@@ -222,6 +229,86 @@ def test_algorithms_train(main, flags, tmp_path, capsys, settings, said):
     assert (tmp_path / "run" / "model.keras").exists()
 
 
+AUTOMATIC = ["--inner_step_size=auto", "--inner_steps=auto"]
+
+
+def test_an_automatic_inner_loop_is_measured_once_and_then_numbers(
+    main, repository, flags, tmp_path, capsys, monkeypatch
+):
+    """The run that goes on, and the run that is given its numbers, end alike; nothing is measured for them."""
+    small = [*flags, *ONE_STEP, "--training_ways=3", "--head=free", "--schedule=constant"]
+    folder, given = tmp_path / "automatic", tmp_path / "given"
+    assert main(*small, *AUTOMATIC, f"--run_dir={folder}") == 0
+    output = capsys.readouterr().out
+    advice = json.loads((folder / "advice.json").read_text())
+    assert f"automatic: {advice['reason']}" in output
+    assert "from a head of zeros" in advice["reason"], "not from the random rows of a free one"
+    assert 0.001 < advice["inner_step_size"] < 10 and 1 <= advice["inner_steps"] <= 20
+    numbers = [f"--{name}={advice[name]}" for name in ("inner_step_size", "inner_steps")]
+    lines = (folder / "flags.txt").read_text().splitlines()
+    assert set(numbers) <= set(lines) and not set(AUTOMATIC) & set(lines)
+
+    def measure(*arguments, **options):
+        raise AssertionError("measured anew")
+
+    monkeypatch.setattr("anil_tf.theory.advice.measure", measure)
+    assert main(*small, *AUTOMATIC, "--epochs=2", f"--run_dir={folder}") == 0
+    output = capsys.readouterr().out
+    assert "Going on" in output and f"automatic: {advice['reason']}" in output
+    assert f"| automatic | {advice['reason']} |" in (folder / "card.md").read_text()
+    assert main(f"--flagfile={folder}/flags.txt", "--epochs=2", f"--run_dir={given}") == 0
+    assert "automatic: " not in capsys.readouterr().out, "given as numbers"
+    assert (given / "metrics.csv").read_text() == (folder / "metrics.csv").read_text()
+    np.testing.assert_equal(*[_loaded_weights(path) for path in (given, folder)])
+
+    with pytest.raises(InputError, match="received --inner_step.*=auto"):
+        main(*small, *AUTOMATIC, "--epochs=2", f"--run_dir={given}")
+    assert main(f"--flagfile={folder}/flags.txt", "--epochs=1", "--overwrite") == 0
+    assert not (folder / "advice.json").exists(), "these numbers were given"
+
+    evaluate = importlib.import_module("evaluate")
+    define(*evaluate.GROUPS)
+    with flagsaver.flagsaver():
+        FLAGS(["evaluate.py", f"--run_dir={given}", "--split=test", "--episodes=4"])
+        assert evaluate.main() == 0
+    protocol = json.loads(capsys.readouterr().out.splitlines()[-1])["protocol"]
+    assert [protocol["inner_step_size"], protocol["inner_steps"]] == [
+        advice["inner_step_size"],
+        advice["inner_steps"],
+    ]
+    with flagsaver.flagsaver():
+        FLAGS(["evaluate.py", f"--run_dir={given}", "--inner_steps=auto"])
+        with pytest.raises(InputError, match="--inner_steps=auto: measured where training begins"):
+            evaluate.main()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (["--inner_step_size=auto", "--inner_steps=3", "--head=prototype"], {"inner_step_size"}),
+        (["--inner_step_size=0.05", "--inner_steps=auto", "--head=zero"], {"inner_steps"}),
+        (
+            [*AUTOMATIC, "--adapted_layers=2", "--head=prototype"],
+            {"inner_step_size", "inner_steps"},
+        ),
+        (
+            [*AUTOMATIC, "--normalization=running", "--learned_inner_step_size=per_variable"],
+            {"inner_step_size", "inner_steps"},
+        ),
+    ],
+    ids=lambda words: " ".join(sorted(words)),
+)
+def test_either_number_may_be_automatic_and_with_any_head(main, flags, tmp_path, settings, kept):
+    assert main(*flags, *ONE_STEP, *settings, f"--run_dir={tmp_path}/run") == 0
+    advice = json.loads((tmp_path / "run" / "advice.json").read_text())
+    assert advice.keys() == kept | {"reason"}
+    if "inner_step_size" in kept:
+        assert 0.001 < advice["inner_step_size"] < 10, "also where there are no moving averages yet"
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["loss"]) < 10
+
+
 def test_a_first_order_run_goes_on_from_its_flags(main, flags, tmp_path, capsys):
     """Which name --first_order beside the differentiation that it stands in for."""
     run = [*flags, *ONE_STEP, "--schedule=constant", f"--run_dir={tmp_path}/run"]
@@ -248,6 +335,15 @@ def test_a_first_order_run_goes_on_from_its_flags(main, flags, tmp_path, capsys)
         (["--head=ridge", "--inner_l2=1", "--frozen_in_adaptation=head"], "leaves a ridge head"),
         (["--head=nil"], "--head=nil.*needs classes"),  # these are numbers
         (["--truncated_to=2"], "--truncated_to=2.*go together"),
+        (
+            ["--head=ridge", "--inner_l2=1", "--inner_steps=auto"],
+            "--inner_steps=auto: --head=ridge .*closed form.*expected a number",
+        ),
+        (["--head=nil", "--inner_step_size=auto"], "--inner_step_size=auto: --head=nil .*"),
+        (
+            ["--differentiation=implicit", "--inner_l2=1", "--inner_step_size=auto"],
+            "--inner_step_size=auto: --differentiation=implicit .*expected a number",
+        ),
         (["--first_order", "--differentiation=truncated"], "--first_order: .*one of the two"),
     ],
     ids=str,

@@ -37,6 +37,11 @@ launch(main, title="A title.", groups=GROUPS, goes_on={goes_on})
         ("--ways=1", ["--ways=1", "an integer of at least 2"]),
         ("--ways=2.5", ["--ways=2.5", "an integer"]),
         ("--inner_step_size=0", ["--inner_step_size=0", "a number above 0"]),
+        (
+            "--inner_step_size=automatic",
+            ["--inner_step_size=automatic", "a number above 0, or auto"],
+        ),
+        ("--inner_steps=-1", ["--inner_steps=-1", "an integer of at least 0, or auto"]),
         ("--inner_step_size=nan", ["--inner_step_size=nan", "a number above 0"]),
         ("--inner_step_size=inf", ["--inner_step_size=inf", "a number above 0"]),
         ("--weight_averaging=1", ["--weight_averaging=1", "at most 0.999999"]),
@@ -99,6 +104,28 @@ def test_a_runs_flags_are_defaults_that_the_command_line_overrides(repository, t
     )
     _, output, _ = _run(repository, "--shots=5", "--run_dir=new", code=code)
     assert json.loads(output) == [7, 5, True, False, "episode", "new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--inner_step_size=auto", "--inner_steps=auto"], ["auto", "auto"]),
+        (["--inner_step_size=auto", "--inner_steps=3"], ["auto", 3]),
+        (["--inner_step_size=0.25"], [0.25, 5]),
+    ],
+)
+def test_the_inner_loop_is_a_number_or_auto(repository, tmp_path, arguments, expected):
+    code = (
+        "[flags.FLAGS[n].value for n in ('inner_step_size', 'inner_steps')] "
+        "+ [flags.settings(['learner'])]"
+    )
+    _, output, _ = _run(repository, *arguments, code=code)
+    *values, settings = json.loads(output)
+    assert values == expected
+    file = tmp_path / "flags.txt"
+    file.write_text("\n".join(settings.values()))
+    _, output, _ = _run(repository, f"--flagfile={file}", code=code)
+    assert json.loads(output)[:2] == expected
 
 
 @pytest.mark.parametrize("argument", ["--help", "--helpfull"])

@@ -11,11 +11,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 from anil_tf.files import write_atomically
 from anil_tf.flags import read_settings
 
+_ADVICE = "advice.json"
 _FILES = (
+    _ADVICE,
     "metrics.csv",
     "timing.csv",
     "model.keras",
@@ -42,8 +45,9 @@ class RunDirectory:
         self.path = os.path.abspath(path)
         if os.path.exists(path) and not os.path.isdir(path):
             raise ValueError("expected a directory, found a file. Choose another directory.")
-        # A start that was killed at once may have left the first file half written.
-        found = set(os.listdir(path)) - {"flags.txt.tmp"} if os.path.isdir(path) else set()
+        # A start that was killed at once may have left its first files, the last one half written.
+        started = {_ADVICE, f"{_ADVICE}.tmp", "flags.txt.tmp"}
+        found = set(os.listdir(path)) - started if os.path.isdir(path) else set()
         if found and not self.exists:
             raise ValueError(
                 "the directory is not empty and holds no run (no flags.txt). Choose another."
@@ -95,16 +99,34 @@ class RunDirectory:
                 "--overwrite to delete that run."
             )
 
-    def prepare(self, settings: Mapping[str, str], *, overwrite: bool = False) -> None:
+    @property
+    def advice(self) -> dict[str, Any]:
+        """What `prepare` was given as advice when the run began; empty if it was given none."""
+        if not (self.exists and os.path.isfile(self.file(_ADVICE))):
+            return {}
+        with open(self.file(_ADVICE), encoding="utf-8") as file:
+            return json.load(file)
+
+    def prepare(
+        self,
+        settings: Mapping[str, str],
+        *,
+        overwrite: bool = False,
+        advice: Mapping[str, Any] | None = None,
+    ) -> None:
         """Makes the directory and writes flags.txt.
 
         Args:
           settings: flag name to flagfile line.
           overwrite: delete the run that is here first.
+          advice: how settings that were automatic came about, as JSON can hold it; kept in
+            advice.json.
         """
         if overwrite:
             self._delete_run()
         os.makedirs(self.path, exist_ok=True)
+        if advice:
+            write_atomically(self.file(_ADVICE), json.dumps(advice, indent=2) + "\n")
         lines = ["# The flags of this run: --flagfile=THIS_FILE repeats or resumes it."]
         write_atomically(self.file("flags.txt"), "\n".join([*lines, *settings.values()]) + "\n")
 

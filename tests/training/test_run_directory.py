@@ -96,6 +96,18 @@ def test_a_start_that_was_killed_at_once_is_no_obstacle(tmp_path):
     assert not RunDirectory(str(tmp_path)).exists
 
 
+def test_advice_is_kept_until_the_run_is_overwritten(tmp_path):
+    (tmp_path / "advice.json").write_text('{"inner_ste')  # killed before there was a run
+    directory = RunDirectory(str(tmp_path))
+    assert directory.advice == {}
+    directory.prepare(SETTINGS, advice={"inner_steps": 3})
+    assert RunDirectory(str(tmp_path)).advice == {"inner_steps": 3}
+    directory.prepare(SETTINGS)
+    assert directory.advice == {"inner_steps": 3}
+    directory.prepare(SETTINGS, overwrite=True)
+    assert directory.advice == {}
+
+
 def test_overwriting_deletes_the_run_and_nothing_else(run, tmp_path):
     folder = tmp_path / "run"
     (folder / "notes.txt").write_text("mine")
