@@ -1,0 +1,64 @@
+"""The setting of the experiments that vary something other than the inner loop: what others train ANIL with.
+
+N = 5 inner steps of alpha = 0.05 without l2, conv4, batch normalisation over the whole task, Adam at 1e-3: close to
+the public scripts for FC100 (learn2learn: N = 5, alpha = 0.1; stocBiO: N = 20, alpha = 0.05), and to an alpha for MAML.
+"""
+
+from __future__ import annotations
+
+from anil_tf.study.cell import Scalar
+from anil_tf.study.experiment import Data
+from anil_tf.study.scale import Scale
+
+INNER_STEPS = 5
+INNER_STEP_SIZE = 0.05
+OUTER_STEP_SIZE = 1e-3
+# The faster of the two exact engines for each: unrolled takes 0.95 of explicit's time for MAML (benchmarks/README.md).
+ENGINES = {"ANIL": "explicit", "MAML": "unrolled"}
+ADAPTED_LAYERS: dict[str, int | str] = {"ANIL": 1, "MAML": "all"}
+IN_WORDS = (
+    f"{INNER_STEPS} inner steps of alpha = {INNER_STEP_SIZE:g}, no l2, conv4, Adam at {OUTER_STEP_SIZE:g}, batch "
+    "normalisation over support and queries of a task"
+)
+
+
+def settings(
+    scale: Scale, data: Data, *, seed: int, method: str = "ANIL", **changes: Scalar
+) -> dict[str, Scalar]:
+    """The settings of one training run, as `training.run` takes them.
+
+    Args:
+        scale: gives the sizes.
+        data: what is trained on.
+        seed: of weights and tasks.
+        method: "ANIL" (the last layer adapts) or "MAML" (all layers adapt).
+        **changes: other values.
+    """
+    usual: dict[str, Scalar] = {
+        "dataset": data.dataset,
+        "data_dir": data.data_dir,
+        "body": "conv4",
+        "filters": scale.filters,
+        "ways": scale.ways,
+        "shots": scale.shots,
+        "queries": scale.queries,
+        "meta_batch_size": scale.meta_batch_size,
+        "adapted_layers": ADAPTED_LAYERS[method],
+        "inner_steps": INNER_STEPS,
+        "inner_step_size": INNER_STEP_SIZE,
+        "inner_l2": 0.0,
+        "differentiation": ENGINES[method],
+        "optimizer": "adam",
+        "outer_step_size": OUTER_STEP_SIZE,
+        "normalization": "episode",
+        "meta_steps": scale.meta_steps,
+        "checkpoints": scale.checkpoints,
+        "evaluation_tasks": scale.evaluation_tasks,
+        "seed": seed,
+    }
+    return usual | changes
+
+
+def short_run(scale: Scale) -> int:
+    """Meta-steps of runs of which there are many: a fifth of the usual number, all of it at the paper's scale."""
+    return scale.meta_steps if scale.name == "full" else max(4, scale.meta_steps // 5)

@@ -1,0 +1,195 @@
+"""P3 and P4: how smooth the meta-loss is, block by block, as the inner loop grows longer.
+
+L_meta is the mean query loss of the tasks after N inner steps. How its curvature is found is in `curvature.py`.
+
+P3 (strongly convex): the block of the head fades, the block of the body grows and then saturates.
+P4 (nonconvex): with a fixed alpha the curvature may grow as (1 + alpha L)^{2N}, with alpha = c/N it may not. The worst
+case, an inner loss of curvature -L, is a cosine; beside it stands a two-layer head on real tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from anil_tf import MetaLearner
+from anil_tf.adaptation import explicit, unrolled
+from anil_tf.adaptation.losses import LOSSES
+from anil_tf.adaptation.problem import TapedProblem, Tensors
+from anil_tf.study.measurements.constants import head_constants, sampled_constants
+from anil_tf.study.measurements.curvature import Gradient, assign, curvature, flat, joined, unflat
+from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
+from anil_tf.theory.bounds import Constants, Nonconvex, StronglyConvex
+
+
+def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """P3: the blocks ww and phiphi of L_meta at N = 1, 4, 16, ... and alpha = 1/L.
+
+    The bound on ww holds for sure: its constants are closed forms of the features. That on phiphi takes constants met
+    at sampled points, which are lower bounds of the true ones. L is the larger of the two.
+
+    Args:
+        settings: those of `frozen_point` with a linear head, and most_inner_steps.
+
+    Returns:
+        Rows with prediction, block ("ww", "phiphi"), inner_steps, measured, bound, alpha and contraction.
+    """
+    point = frozen_point(settings)
+    closed = head_constants(point)
+    sampled = sampled_constants(point.first(1), steps=4, step_size=0.1)
+    step_size = 1.0 / max(closed.smoothness, sampled.smoothness)
+    rows = []
+    for steps in doubling(settings["most_inner_steps"])[::2]:
+        learner = point.learner(inner_steps=steps, inner_step_size=step_size)
+        of_blocks = {
+            "ww": (learner.head_variables, StronglyConvex(closed, step_size, steps).blocks.ww),
+            "phiphi": (
+                learner.body_variables,
+                StronglyConvex(sampled, step_size, steps).blocks.phiphi,
+            ),
+        }
+        for block, (variables, bound) in of_blocks.items():
+            gradient, at = meta_gradient(learner, point, variables)
+            rows.append(
+                {"prediction": "P3", "block": block, "inner_steps": steps}
+                | {"measured": curvature(gradient, at), "bound": bound}
+                | {"alpha": step_size, "contraction": 1.0 - step_size * point.l2}
+            )
+    return rows
+
+
+def nonconvex(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """P4 on real tasks: the curvature by a two-layer head, alpha fixed at c/L and falling as c/(L N).
+
+    Args:
+        settings: those of `frozen_point` with head "two_layer", most_inner_steps, and step (c).
+
+    Returns:
+        Rows with prediction, problem ("two_layer"), schedule ("fixed", "falling"), inner_steps, measured, bound.
+    """
+    point = frozen_point(settings)
+    features = point.features()
+    constants = sampled_constants(point.first(1), steps=4, step_size=0.1)
+    start = [part[0] for part in point.start]
+
+    def measure(steps: int, step_size: float) -> float:
+        gradient, at = head_meta_gradient(point, features, start, steps, step_size)
+        return curvature(gradient, at)
+
+    return _of_schedules("two_layer", settings, constants, measure)
+
+
+def worst_case(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """P4 where it must show: support and query loss cos(w), whose curvature at w = 0 is -L = -1 for good.
+
+    Args:
+        settings: most_inner_steps, step (c = alpha L, or alpha L N).
+
+    Returns:
+        Rows with prediction, problem ("cosine"), schedule ("fixed", "falling"), inner_steps, measured, bound.
+    """
+    constants = Constants(
+        mu=-1.0, smoothness=1.0, hessian_lipschitz=1.0, mixed_lipschitz=0.0, gradient_bound=1.0
+    )
+    return _of_schedules("cosine", settings, constants, cosine_curvature)
+
+
+def _of_schedules(
+    problem: str,
+    settings: dict[str, Any],
+    constants: Constants,
+    measure: Callable[[int, float], float],
+) -> list[dict[str, Any]]:
+    rows = []
+    for schedule in ("fixed", "falling"):
+        for steps in doubling(settings["most_inner_steps"]):
+            step_size = settings["step"] / constants.smoothness
+            step_size /= steps if schedule == "falling" else 1
+            bounds = Nonconvex(constants, step_size, steps)
+            rows.append(
+                {"prediction": "P4", "problem": problem, "schedule": schedule}
+                | {"inner_steps": steps, "alpha": step_size, "growth": bounds.growth}
+                | {"measured": measure(steps, step_size), "bound": bounds.blocks.ww}
+            )
+    return rows
+
+
+# ---- Meta-gradients --------------------------------------------------------------------------------------------------
+
+
+def meta_gradient(
+    learner: MetaLearner, point: FrozenPoint, variables: Sequence[keras.Variable]
+) -> tuple[Gradient, np.ndarray]:
+    """The gradient of L_meta by some variables of a learner, as a function of them, and where they are now."""
+    at, shapes = flat([tf.convert_to_tensor(variable) for variable in variables])
+
+    @tf.function
+    def compute() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = learner(point.inputs, training=False)
+            loss = LOSSES["cross_entropy"](logits, point.query_labels)
+        return joined(tape.gradient(loss, [variable.value for variable in variables]))
+
+    def gradient(vector: np.ndarray) -> np.ndarray:
+        assign(variables, vector, shapes)
+        found = compute().numpy()
+        assign(variables, at, shapes)
+        return found
+
+    return gradient, at
+
+
+def head_meta_gradient(
+    point: FrozenPoint,
+    features: tuple[tf.Tensor, tf.Tensor],
+    start: Tensors,
+    steps: int,
+    step_size: float,
+) -> tuple[Gradient, np.ndarray]:
+    """The gradient of L_meta by the head, as a function of it, and `start`; the body is not run again."""
+    support, queries = features
+    problem = point.problem()
+    at, shapes = flat(start)
+
+    @tf.function
+    def compute(vector: tf.Tensor) -> tf.Tensor:
+        head = unflat(vector, shapes)
+        with tf.GradientTape() as tape:
+            tape.watch(head)
+            end = explicit.gradient_descent(
+                problem,
+                [tf.broadcast_to(part, [point.tasks, *part.shape]) for part in head],
+                [support],
+                steps=steps,
+                step_sizes=[step_size] * len(head),
+                differentiated_steps=steps,
+            )
+            loss = tf.reduce_mean(point.query_loss(end, queries))
+        return joined(tape.gradient(loss, head))
+
+    return lambda vector: compute(tf.constant(vector)).numpy(), at
+
+
+def cosine_curvature(steps: int, step_size: float) -> float:
+    """The largest |d2 L_meta/dw2| of the cosine over 201 starts w from -pi to pi."""
+    problem = TapedProblem(lambda w, shared, constants, step: tf.cos(w[0]), (), mode="vectorized")
+    start = tf.constant(np.linspace(-np.pi, np.pi, 201))
+    with tf.GradientTape() as outer:
+        outer.watch(start)
+        with tf.GradientTape() as inner:
+            inner.watch(start)
+            (end,) = unrolled.gradient_descent(
+                problem,
+                [start],
+                [],
+                steps=steps,
+                step_sizes=[step_size],
+                differentiated_steps=steps,
+            )
+            loss = tf.reduce_sum(tf.cos(end))
+        gradient = inner.gradient(loss, start)
+    return float(np.max(np.abs(outer.gradient(gradient, start))))

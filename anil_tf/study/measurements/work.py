@@ -1,0 +1,73 @@
+"""P5 and P7: how many meta-steps it takes, and where they lead, as the inner loop grows longer.
+
+Plain gradient descent on the mean query loss of a few fixed tasks, with one outer step size for all N: what theory
+calls full batch. Nothing is sampled, so the loss needs no smoothing, and K(eps), the first meta-step below a loss, is
+exact. The inner step size is a multiple of 1/L, with L in closed form for a linear head on the initial features; the
+two-layer head of P7 has the same alpha as the linear head of P5, as a reviewer of the paper asked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from anil_tf.adaptation.losses import LOSSES
+from anil_tf.study.measurements.constants import head_constants
+from anil_tf.study.measurements.frozen_point import frozen_point
+from anil_tf.study.training import checkpoint_steps
+
+# Losses to reach, as shares of chance, log(ways): from the easiest to the hardest.
+SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+
+
+def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Descends from the initial weights.
+
+    Args:
+        settings: those of `frozen_point`, prediction ("P5" or "P7"), inner_steps (N), step (c), schedule ("fixed":
+            alpha = c/L; "falling": c/(L N)), outer_step_size, meta_steps (K), checkpoints.
+
+    Returns:
+        Rows of two records: "curve", one per checkpoint with meta_step and loss (nats), missing once it is not finite;
+        and "reach", one per loss of `SHARES` with share and meta_step, the first at which the loss is there, or
+        missing. alpha and contraction_power, q^N, in each.
+    """
+    point = frozen_point(settings, dtype="float32")
+    steps = settings["inner_steps"]
+    linear = frozen_point({**settings, "head": "linear"}, dtype="float32")
+    step_size = settings["step"] / head_constants(linear).smoothness
+    step_size /= steps if settings["schedule"] == "falling" else 1
+    learner = point.learner(inner_steps=steps, inner_step_size=step_size)
+    variables = [variable.value for variable in learner.trainable_variables]
+
+    @tf.function
+    def descend() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = learner(point.inputs, training=False)
+            loss = LOSSES["cross_entropy"](logits, point.query_labels)
+        gradients = tape.gradient(loss, variables)
+        for variable, gradient in zip(variables, gradients, strict=True):
+            variable.assign_sub(settings["outer_step_size"] * gradient)
+        return loss
+
+    losses = [float(descend()) for _ in range(settings["meta_steps"] + 1)]
+    shared = {"alpha": step_size, "contraction_power": (1.0 - step_size * point.l2) ** steps}
+    chance = math.log(settings["ways"])
+    rows: list[dict[str, Any]] = [
+        {"record": "curve", "meta_step": k, "loss": losses[k]}
+        for k in checkpoint_steps(settings["meta_steps"], settings["checkpoints"])
+    ]
+    rows += [
+        {"record": "reach", "share": share, "meta_step": first_below(losses, share * chance)}
+        for share in SHARES
+    ]
+    return [row | shared for row in rows]
+
+
+def first_below(losses: list[float], threshold: float) -> float:
+    """The first place at which the loss is at the threshold or below; nan if there is none."""
+    below = np.flatnonzero(np.asarray(losses) <= threshold)
+    return float(below[0]) if len(below) else math.nan

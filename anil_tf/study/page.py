@@ -1,0 +1,277 @@
+"""README.md of the whole study: the story in order, each claim with its verdict, a picture, and where the numbers lie.
+
+A reader who knows the paper sees in the first table what became of each of its claims and of each wish of its
+reviewers; below, a section for each experiment tells what was asked and found, and links to its report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from anil_tf import files
+from anil_tf.study import report
+from anil_tf.study.claims import (
+    INCONCLUSIVE,
+    MARKS,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    VERDICTS,
+    Claim,
+    Picture,
+    Verdict,
+)
+from anil_tf.theory import bounds
+
+if TYPE_CHECKING:
+    from anil_tf.study.experiment import Experiment
+
+_PAPER, _REVIEWER, _THEORY = "the paper", "a reviewer", "the derivation"
+
+# Who asked, and what leads from the experiment before to this one.
+_LEADS: dict[str, tuple[str, str]] = {
+    "strongly_convex": (
+        _PAPER,
+        "We begin where the paper does. Only the last layer is adapted, and an l2 term makes its inner loss strongly "
+        "convex: an inner step then shrinks what came before it by q = 1 - alpha mu, and more of them should help.",
+    ),
+    "nonconvex": (
+        _PAPER,
+        "Adapt two layers instead of one, and the inner loss has no such curvature to lean on. Now more inner steps "
+        "should hurt, unless they become shorter as they become more.",
+    ),
+    "same_step_size": (
+        _REVIEWER,
+        "The two geometries ran at different inner step sizes. Is it the geometry that makes the difference, or the "
+        "step? Here both take the same one.",
+    ),
+    "anil_vs_maml": (
+        f"Raghu et al., {_REVIEWER}",
+        "Why adapt a part at all? Because it is cheaper. All layers adapted in the same set-up, which is MAML, say by "
+        "how much, and at what price in accuracy.",
+    ),
+    "batch_size": (
+        _REVIEWER,
+        "The rates have two parts: one falls with the number of meta-steps, the other with the number of tasks in "
+        "each of them. This is the second.",
+    ),
+    "sample_size": (
+        _REVIEWER,
+        "The analysis does not know how many images a task has. Training does.",
+    ),
+    "predictions": (
+        _THEORY,
+        "So far we watched training. The derivation says more, and more sharply: ten predictions on trajectories, "
+        "gradients and curvatures, each drawn beside what was measured.",
+    ),
+    "complexity": (
+        f"{_PAPER}, {_THEORY}",
+        "Last, the bill. More inner steps may save meta-steps, and make each of them dearer: how many are best?",
+    ),
+}
+
+_GALLERIES = ("predictions",)
+
+_INTRODUCTION = """\
+ANIL adapts the last layers of a network to a task, the head, and shares the rest, the body. Ji, Lee, Liang and Poor
+(*Convergence of Meta-Learning with Task-Specific Adaptation over Partial Parameters*, NeurIPS 2020,
+[arXiv:2006.09486](https://arxiv.org/abs/2006.09486)) prove how fast its training converges, and how the number N of
+inner steps enters. Their finding: it depends on the geometry of the inner loss. Where that is strongly convex, more
+inner steps speed training up; where it is not convex, they slow it down.
+
+This page measures that. Each claim was written down, with a rule that decides it, before anything ran. The rule then
+said *supported*, *not supported* or *inconclusive*, and what it said stands here."""
+
+_READING = f"""\
+- {MARKS[SUPPORTED]} **supported**: the whole interval lies where the claim wants it.
+  {MARKS[NOT_SUPPORTED]} **not supported**: the whole interval speaks against the claim.
+  {MARKS[INCONCLUSIVE]} **inconclusive**: the interval, or the design, cannot tell. That is no verdict on the claim.
+- Intervals are Student's t at 95 % over seeds; a seed fixes the initial weights and the tasks, the same for all
+  settings, and settings are compared within a seed. With few seeds intervals are wide, and that is their honest width.
+  Nothing is corrected for the number of claims.
+- A bound marked *derived* was proved and checked here, with explicit constants. A formula marked *attributed* is
+  believed to be the paper's, whose text was not at hand to check: it is never a quotation.
+- The theory assumes a smooth body and bounded gradients. ReLU, max pooling and batch normalisation, which the usual
+  body has, break these assumptions. Where they are needed a smooth body is used, and the report says so.
+- alpha is the inner step size, N the number of inner steps, lambda the weight of the l2 term; L and mu are the largest
+  and the smallest curvature of the inner loss in the head, q = 1 - alpha mu; B tasks make a meta-step, of which there
+  are K."""
+
+_ATTRIBUTED_READING = """\
+These formulas are recalled, with the confidence that the last column gives; the paper's text was not at hand to check
+them. Nothing on this page is computed from them: bounds in the pictures are derived here, with constants. xi =
+mu^2/L^2; "poly" and c, c_k, c_b, c_eps are constants that are not spelled out; n_w and n_phi are the entries of head
+and body, eps the accuracy of the squared gradient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What the page needs of one experiment.
+
+    Attributes:
+        experiment: what was asked.
+        claims: as they were decided.
+        pictures: in its folder; the first one is shown, or all of them.
+        about: how it was run, see `report.render`.
+        folder: seen from the page, without a slash at its end; it holds report.md, results.csv and claims.json.
+    """
+
+    experiment: Experiment
+    claims: Sequence[Claim]
+    pictures: Sequence[Picture]
+    about: Mapping[str, Any]
+    folder: str
+
+
+def write(path: str | pathlib.Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
+    """Writes README.md, see `render`.
+
+    Args:
+        path: the file; an existing one is replaced.
+        sections: in the order of the story. An experiment may have several, such as one at greater length.
+        about: how all of it was run.
+    """
+    files.write_atomically(path, render(sections, about))
+
+
+def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
+    """The text of the page.
+
+    Args:
+        sections: in the order of the story.
+        about: how all of it was run, see `report.render`; `command` repeats it.
+
+    Returns:
+        Markdown.
+    """
+    claims = [claim for section in sections for claim in section.claims]
+    parts = [
+        "# The convergence of ANIL, measured",
+        _INTRODUCTION,
+        "## What became of each claim",
+        report.in_short(claims),
+        _overview(sections),
+        "## How to read it",
+        _READING,
+        *(part for number in range(len(sections)) for part in _section(number, sections)),
+        "## What the paper is believed to state",
+        _ATTRIBUTED_READING,
+        _attributed(),
+        "## Repeat it",
+        _repeat(about),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overview(sections: Sequence[Section]) -> str:
+    rows = [
+        [
+            f"[{number + 1}](#{_anchor(number, section)})",
+            _title(number, sections),
+            _LEADS.get(section.experiment.name, ("", ""))[0],
+            *(_count(section.claims, verdict) for verdict in VERDICTS),
+        ]
+        for number, section in enumerate(sections)
+    ]
+    header = ["", "question", "asked by", *(report.marked(verdict) for verdict in VERDICTS)]
+    sides = ["--:", ":--", ":--", "--:", "--:", "--:"]
+    return report.markdown_table(header, rows, sides) if rows else ""
+
+
+def _count(claims: Sequence[Claim], verdict: Verdict) -> str:
+    return str(sum(claim.verdict == verdict for claim in claims) or "")
+
+
+def _section(number: int, sections: Sequence[Section]) -> list[str]:
+    section = sections[number]
+    experiment = section.experiment
+    told = [
+        _LEADS.get(experiment.name, ("", ""))[1],
+        _beginning(experiment.question),
+    ]
+    if _is_told_again(number, sections):
+        told = ["The same question at another scale."]
+    return [
+        f'<a id="{_anchor(number, section)}"></a>',
+        f"## {number + 1}. {_title(number, sections)}",
+        *told,
+        _pictures(section),
+        *(table for _, table in report.claims_tables(experiment.rules, section.claims)),
+        _links(section),
+    ]
+
+
+def _pictures(section: Section) -> str:
+    """The first picture; all of them, small, of an experiment each of whose pictures is a finding of its own."""
+    if section.experiment.name not in _GALLERIES or not section.pictures:
+        shown = section.pictures[:1]
+        return "".join(report.figure(picture, folder=section.folder) for picture in shown)
+    cells = [report.small_figure(picture, section.folder) for picture in section.pictures]
+    rows = [cells[place : place + 2] for place in range(0, len(cells), 2)]
+    rows[-1] += [""] * (2 - len(rows[-1]))
+    return report.markdown_table(["", ""], rows, [":--", ":--"])
+
+
+def _is_told_again(number: int, sections: Sequence[Section]) -> bool:
+    """Whether an earlier section is about the same experiment."""
+    name = sections[number].experiment.name
+    return any(before.experiment.name == name for before in sections[:number])
+
+
+def _title(number: int, sections: Sequence[Section]) -> str:
+    section = sections[number]
+    again = f" ({section.about.get('scale', 'again')} scale)"
+    return section.experiment.title + (again if _is_told_again(number, sections) else "")
+
+
+def _attributed() -> str:
+    rows = [
+        [one.quantity, f"`{one.strongly_convex}`", f"`{one.nonconvex}`", one.confidence]
+        for one in bounds.ATTRIBUTED
+    ]
+    header = [
+        "attributed, not quoted",
+        "strongly convex inner loss",
+        "nonconvex inner loss",
+        "confidence",
+    ]
+    return report.markdown_table(header, rows, [":--"] * 4)
+
+
+def _links(section: Section) -> str:
+    folder, about = section.folder, section.about
+    more = 0 if section.experiment.name in _GALLERIES else len(section.pictures) - 1
+    pictures = f" and {more} more picture{'s' if more > 1 else ''}" if more > 0 else ""
+    ran = ", ".join(
+        text
+        for text in (
+            f"scale {about['scale']}" if "scale" in about else "",
+            str(about.get("dataset", "")),
+            report.duration(about["cell_seconds"]) if "cell_seconds" in about else "",
+        )
+        if text
+    )
+    return (
+        f"[The report]({folder}/report.md) has the rules, the tables{pictures}. The numbers are in "
+        f"[results.csv]({folder}/results.csv), the verdicts in [claims.json]({folder}/claims.json)."
+        + (f" ({ran})" if ran else "")
+    )
+
+
+def _repeat(about: Mapping[str, Any]) -> str:
+    command = about.get("command")
+    shown = f"```sh\n{command}\n```" if command else ""
+    return "\n\n".join(part for part in (shown, report.facts(about)) if part)
+
+
+def _anchor(number: int, section: Section) -> str:
+    return f"{number + 1}-{section.experiment.name}".replace("_", "-")
+
+
+def _beginning(text: str) -> str:
+    """The first paragraph, with the one that it announces if it ends in a colon."""
+    paragraphs = text.strip().split("\n\n")
+    many = 2 if paragraphs[0].endswith(":") else 1
+    return "\n\n".join(paragraphs[:many])

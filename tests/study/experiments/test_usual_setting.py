@@ -1,0 +1,30 @@
+"""The setting of the experiments that vary something other than the inner loop."""
+
+import pytest
+
+from anil_tf.study.experiment import Data
+from anil_tf.study.experiments import usual_setting
+from anil_tf.study.scale import SCALES
+
+DATA = Data("fc100", "somewhere")
+
+
+def test_methods_differ_by_what_adapts_and_by_the_engine_alone():
+    anil, maml = (
+        usual_setting.settings(SCALES["small"], DATA, seed=3, method=method)
+        for method in ("ANIL", "MAML")
+    )
+    different = {key for key in anil if anil[key] != maml[key]}
+    assert different == {"adapted_layers", "differentiation"}
+    assert (anil["adapted_layers"], maml["adapted_layers"]) == (1, "all")
+    assert anil["seed"] == 3 and anil["data_dir"] == "somewhere"
+
+
+def test_changes_win():
+    changed = usual_setting.settings(SCALES["small"], DATA, seed=0, shots=1, meta_steps=7)
+    assert (changed["shots"], changed["meta_steps"]) == (1, 7)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("smoke", 4), ("small", 60), ("full", 1000)])
+def test_short_runs_are_a_fifth_and_at_full_scale_all_of_it(name, steps):
+    assert usual_setting.short_run(SCALES[name]) == steps

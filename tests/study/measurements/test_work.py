@@ -1,0 +1,52 @@
+"""P5 and P7's runner: the losses of a descent that is done again by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from anil_tf.study.measurements import work
+from anil_tf.study.measurements.constants import head_constants
+from anil_tf.study.measurements.frozen_point import frozen_point
+from tests.study.measurements.settings import SETTINGS
+
+DESCENT = SETTINGS | {
+    "prediction": "P5",
+    "inner_steps": 2,
+    "step": 0.5,
+    "schedule": "falling",
+    "outer_step_size": 1.0,
+    "meta_steps": 2,
+    "checkpoints": 3,
+}
+
+
+def test_descent_by_hand():
+    rows = work.run(DESCENT)
+    point = frozen_point(DESCENT, dtype="float32")
+    alpha = 0.5 / head_constants(point).smoothness / 2
+    learner = point.learner(inner_steps=2, inner_step_size=alpha)
+    losses = []
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            logits = learner(point.inputs)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(point.query_labels, logits)
+            )
+        losses.append(float(loss))
+        variables = learner.trainable_variables
+        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+            variable.assign_sub(1.0 * gradient)
+    curve = {row["meta_step"]: row["loss"] for row in rows if row["record"] == "curve"}
+    measured = [curve[step] for step in sorted(curve)]
+    np.testing.assert_allclose(measured, [losses[step] for step in sorted(curve)], rtol=1e-4)
+    assert rows[0]["alpha"] == pytest.approx(alpha)
+    assert rows[0]["contraction_power"] == pytest.approx((1 - alpha * 0.5) ** 2)
+    assert [row["share"] for row in rows if row["record"] == "reach"] == list(work.SHARES)
+
+
+def test_first_below():
+    assert work.first_below([3.0, 2.0, 1.0, 2.0], 2.0) == 1
+    assert work.first_below([3.0, math.nan, 1.0], 1.5) == 2
+    assert math.isnan(work.first_below([3.0, 2.0], 1.0))
