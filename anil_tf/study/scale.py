@@ -11,7 +11,7 @@ class Scale:
 
     Attributes:
         name: of the scale.
-        seeds: one run per seed; seeds give the intervals. Trials in which settings were found had seed 0, left out here.
+        seeds: one run per seed; seeds give the intervals. Trials that settings were found by had seed 0, left out here.
         meta_steps: K, outer updates of a run.
         meta_batch_size: B, tasks in a meta-step.
         filters: per convolution.

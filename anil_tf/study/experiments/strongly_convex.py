@@ -112,7 +112,7 @@ curve may be nothing but that head start. So it is judged twice: the training lo
 relative to its own start.
 
 **The assumptions** (a smooth loss with bounded gradients) do not hold for the usual body: ReLU, max pooling, batch
-statistics. One condition runs with a smooth body, softplus without batch statistics, for which they do.
+statistics. One condition runs with a smooth body, tanh without batch statistics, for which they do.
 """
 
 
