@@ -310,7 +310,7 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
                 "explicit",
                 ("explicit", "unrolled", "implicit", "first_order", "truncated"),
                 "How the meta-gradient passes through adaptation: explicit = Proposition 1, keeping "
-                "the iterates and recomputing each inner step (memory flat in --inner_steps); "
+                "the iterates and recomputing each inner step (memory all but flat in them); "
                 "unrolled = back-propagation through all that every inner step computed (faster "
                 "than explicit where steps are costly, as in MAML); implicit = adapt a linear head "
                 "with --inner_l2 > 0 to its minimum, whatever --inner_steps and the start (which is thus "

@@ -27,8 +27,8 @@ def asked() -> list[str]:
     return [name for name in NAMES if FLAGS[name].value == "auto"]
 
 
-def refuse_without_inner_loop() -> None:
-    """Refuses auto where adaptation takes no steps.
+def refuse_where_undecided() -> None:
+    """Refuses auto where adaptation takes no steps, or where several machines might decide differently.
 
     Raises:
       InputError: naming the flag.
@@ -38,6 +38,8 @@ def refuse_without_inner_loop() -> None:
         why = f"--head={FLAGS.head} adapts in closed form and has no inner steps"
     elif FLAGS.differentiation == "implicit":
         why = "--differentiation=implicit goes to the minimum, whatever the steps"
+    elif FLAGS.strategy == "multi_worker":
+        why = "with --strategy=multi_worker each machine would measure for itself"
     for name in asked():
         if why:
             raise flags.InputError(f"--{name}=auto: {why}; expected a number, or no --{name}.")

@@ -23,7 +23,7 @@ GROUPS = ("data", "learner", "outer_loop", "run")
 
 def main() -> int:
     """Trains, or goes on, or says that there is nothing left to do."""
-    automatic.refuse_without_inner_loop()
+    automatic.refuse_where_undecided()
     directory = _directory()
     if not FLAGS.overwrite and directory.exists and directory.finished_epochs == FLAGS.epochs:
         print(f"The run in {FLAGS.run_dir} is finished: {FLAGS.epochs} epochs. {_next_step()}")

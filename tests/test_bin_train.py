@@ -341,6 +341,10 @@ def test_a_first_order_run_goes_on_from_its_flags(main, flags, tmp_path, capsys)
         ),
         (["--head=nil", "--inner_step_size=auto"], "--inner_step_size=auto: --head=nil .*"),
         (
+            ["--strategy=multi_worker", "--inner_steps=auto"],
+            "--inner_steps=auto: with --strategy=multi_worker .*expected a number",
+        ),
+        (
             ["--differentiation=implicit", "--inner_l2=1", "--inner_step_size=auto"],
             "--inner_step_size=auto: --differentiation=implicit .*expected a number",
         ),

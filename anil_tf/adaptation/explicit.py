@@ -41,7 +41,7 @@ def gradient_descent(
     """Does what `unrolled.gradient_descent` does, and is differentiated by Proposition 1.
 
     Nothing is kept but the iterates: each step is computed a second time on the way back, one after the other, and the
-    program itself holds one step however many are taken. So memory is flat in N (measured: benchmarks/README.md).
+    program itself holds one step however many are taken: memory grows by w alone (measured: benchmarks/README.md).
 
     Args:
         problem: the support losses of B tasks.

@@ -252,4 +252,4 @@ def _why_so_many(steps: int, falls: np.ndarray, share: float) -> str:
         last = f"and a further one would add less than {100 * share:.0f} % to that"
     else:
         last = "the most steps that this advice gives"
-    return f"inner_steps={steps}: they lower the support loss by {np.sum(fall[:steps]):.2g}, {last}"
+    return f"inner_steps={steps}: they lower the support loss by about {np.sum(fall[:steps]):.2g}, {last}"
