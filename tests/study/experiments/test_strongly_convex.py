@@ -57,7 +57,7 @@ def test_a_head_start_is_told_from_learning():
 
 def test_no_difference_between_n_is_inconclusive():
     def loss(settings, step):
-        luck = (1, -1, 0.3)[settings["seed"]] * math.log2(settings["inner_steps"])
+        luck = {1: 1, 2: -1, 3: 0.3}[settings["seed"]] * math.log2(settings["inner_steps"])
         return 1 + 0.5 * math.exp(-(0.004 + 0.0004 * luck) * step)
 
     found = verdicts(EXPERIMENT, table(cells(), loss))
