@@ -273,7 +273,7 @@ def test_what_was_not_run_is_inconclusive(tmp_path):
 
 def test_one_seed_leaves_what_is_random_inconclusive():
     frame = table()
-    found = verdicts(EXPERIMENT, frame[frame["seed"] == 1].copy())
+    found = verdicts(EXPERIMENT, frame[frame["seed"] <= 1].copy())
     assert found["P1"] == found["P4 worst case"] == SUPPORTED  # nothing random is in them
     assert found["P5 steps"] == found["P8 head"] == found["P7 large"] == INCONCLUSIVE
 
