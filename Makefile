@@ -87,7 +87,7 @@ $(STAMP): requirements.txt
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo 'make: $(PYTHON) -m venv failed, see above (Debian and Ubuntu: apt-get install python3-venv)' >&2; exit 2; }
 	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
-	   $(BIN)/uv pip install --quiet --python=$(BIN)/python -r requirements.txt; } || \
+	   $(BIN)/uv pip install --quiet --compile-bytecode --python=$(BIN)/python -r requirements.txt; } || \
 	 { echo 'uv did not serve, installing with pip'; \
 	   $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
 	@touch $@

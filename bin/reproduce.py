@@ -174,7 +174,8 @@ def _present(folder: pathlib.Path) -> Any:
     report.write(folder / "report.md", experiment, found, pictures, experiment.tables(frame), facts)
     print(f"{about['experiment']} ({about['scale']}): {report.in_short(found)}")
     for claim in found:
-        print(f"  {claims.MARKS[claim.verdict]} {claim.verdict}: {claim.claim}")
+        why = f", by design ({claim.reason})" if claim.reason else ""
+        print(f"  {claims.MARKS[claim.verdict]} {claim.verdict}{why}: {claim.claim}")
     return page.Section(experiment, found, pictures, facts, os.path.relpath(folder, _output()))
 
 

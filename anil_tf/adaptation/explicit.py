@@ -5,7 +5,8 @@ With H_m = grad_w^2 L_S(w_m, s), J_m = grad_s grad_w L_S(w_m, s), A_m = I - alph
     dL_D/dw = A_0 A_1 ... A_{N-1} D
     dL_D/ds = grad_s L_D(w_N, s) - alpha sum_m J_m A_{m+1} ... A_{N-1} D
 
-(Ji et al. 2020, arXiv:2006.09486). No matrix is ever formed. Read from right to left, the products share their factors:
+(in Ji et al. 2020, arXiv:2006.09486; the notation is attributed, the formula derived and tested here). No matrix is
+ever formed. Read from right to left, the products share their factors:
 
     v = D
     for m = N-1 .. 0:

@@ -50,13 +50,16 @@ class Rule:
     statistic: str = ""
     unit: str = ""
 
-    def claimed(self, experiment: str, interval: Interval, verdict: Verdict) -> Claim:
+    def claimed(
+        self, experiment: str, interval: Interval, verdict: Verdict, reason: str = ""
+    ) -> Claim:
         """The outcome of this rule.
 
         Args:
             experiment: the name of the experiment.
             interval: the statistic that was measured, with its interval over `count` seeds.
             verdict: what the rule says of it, see `statistics.decide`.
+            reason: why the design could not decide it, see `Claim`.
         """
         return Claim(
             experiment,
@@ -66,6 +69,7 @@ class Rule:
             (interval.low, interval.high),
             interval.count,
             verdict,
+            reason,
         )
 
 
@@ -81,9 +85,12 @@ class Claim:
         interval: its ends, low and high; infinite or nan where nothing bounds it.
         seeds: how many the interval is over.
         verdict: one of VERDICTS.
+        reason: why the design, not the numbers, leaves it inconclusive: "q^20 = 0.97"; "" else. For
+            readers; it follows from the results, so claims.json goes without it.
 
     Raises:
-        ValueError: if the verdict is none of VERDICTS.
+        ValueError: if the verdict is none of VERDICTS, or there is a reason for another verdict
+            than inconclusive.
     """
 
     experiment: str
@@ -93,8 +100,14 @@ class Claim:
     interval: tuple[float, float]
     seeds: int
     verdict: Verdict
+    reason: str = ""
 
     def __post_init__(self) -> None:
+        if self.reason and self.verdict != INCONCLUSIVE:
+            raise ValueError(
+                f"reason of {self.experiment!r}: expected none for the verdict {self.verdict!r}, "
+                f"received {self.reason!r}."
+            )
         if self.verdict not in VERDICTS:
             raise ValueError(
                 f"verdict of {self.experiment!r}: expected one of {', '.join(VERDICTS)}, "
@@ -140,44 +153,18 @@ def write(claims: Iterable[Claim], path: str | pathlib.Path) -> None:
     """
     rows = [
         {
-            **dataclasses.asdict(claim),
+            "experiment": claim.experiment,
+            "claim": claim.claim,
+            "rule": claim.rule,
             "statistic": _finite(claim.statistic),
             "interval": [_finite(end) for end in claim.interval],
             "seeds": int(claim.seeds),
+            "verdict": claim.verdict,
         }
         for claim in claims
     ]
     files.write_atomically(path, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
 
 
-def read(path: str | pathlib.Path) -> list[Claim]:
-    """Reads what `write` wrote; null becomes nan, at the ends of an interval -inf and inf.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: if the file is not a list of claims, or a verdict is unknown.
-    """
-    rows = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    fields = [field.name for field in dataclasses.fields(Claim)]
-    if not isinstance(rows, list) or any(
-        not isinstance(row, dict) or sorted(row) != sorted(fields) for row in rows
-    ):
-        raise ValueError(
-            f"expected {path} to be a list of objects with exactly the keys {', '.join(fields)}; "
-            "make it anew with bin/reproduce.py --from_results."
-        )
-    return [Claim(**{**row, **_numbers(row)}) for row in rows]
-
-
 def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
-
-
-def _numbers(row: dict) -> dict:
-    low, high = row["interval"]
-    return {
-        "statistic": math.nan if row["statistic"] is None else row["statistic"],
-        "interval": (-math.inf if low is None else low, math.inf if high is None else high),
-    }

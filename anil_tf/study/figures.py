@@ -359,6 +359,8 @@ def _draw_panel(axes: Axes, panel: Panel, legend: bool) -> None:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
     elif panel.log_x:
         _name_decades(axes.xaxis)
+    elif _is_whole(panel.series):
+        axes.locator_params(axis="x", integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E4E4E4", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -444,6 +446,12 @@ def _name_decades(axis: Axis) -> None:
         axis.set_major_locator(few)
         axis.set_major_formatter(ticker.FuncFormatter(lambda place, _: f"{place:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _is_whole(series: Sequence[Series]) -> bool:
+    """Whether x counts something, such as meta-steps, of which there is no half."""
+    places = [np.asarray(one.x, np.float64) for one in series]
+    return all(np.array_equal(x, np.round(x)) for x in places)
 
 
 def _number(value: Any) -> str:

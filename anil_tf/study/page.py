@@ -1,7 +1,8 @@
 """README.md of the whole study: the story in order, each claim with its verdict, a picture, and where the numbers lie.
 
 A reader who knows the paper sees in the first table what became of each of its claims and of each wish of its
-reviewers; below, a section for each experiment tells what was asked and found, and links to its report.
+reviewers (`headlines.py`); below, a section for each experiment tells what was asked and found, and links to its
+report. An experiment may have been run at several scales: a claim then counts once, see `standing`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from anil_tf.study.claims import (
     Picture,
     Verdict,
 )
+from anil_tf.study.headlines import HEADLINES, Headline, condition
+from anil_tf.study.scale import SCALES
 from anil_tf.theory import bounds
 
 if TYPE_CHECKING:
@@ -84,20 +87,34 @@ inner steps speed training up; where it is not convex, they slow it down.
 This page measures that. Each claim was written down, with a rule that decides it, before anything ran. The rule then
 said *supported*, *not supported* or *inconclusive*, and what it said stands here."""
 
+_TELLING = (
+    "A row for each verdict, the decided ones first. Claims that no interval could have decided, *by design*, are "
+    "counted and not listed; the sections say why."
+)
+_ONCE = "A claim that was judged at several scales counts once: at the longest whose design can decide it."
+
 _READING = f"""\
 - {MARKS[SUPPORTED]} **supported**: the whole interval lies where the claim wants it.
   {MARKS[NOT_SUPPORTED]} **not supported**: the whole interval speaks against the claim.
-  {MARKS[INCONCLUSIVE]} **inconclusive**: the interval, or the design, cannot tell. That is no verdict on the claim.
-- Intervals are Student's t at 95 % over seeds; a seed fixes the initial weights and the tasks, the same for all
-  settings, and settings are compared within a seed. With few seeds intervals are wide, and that is their honest width.
-  Nothing is corrected for the number of claims.
+  {MARKS[INCONCLUSIVE]} **inconclusive**: the interval cannot tell; or, *by design*, no interval could have, for the
+  reason that stands beside it. That is no verdict on the claim.
+- Intervals are Student's t at 95 % over seeds, and settings are compared within a seed. A seed fixes the initial
+  weights and the draw of the tasks: settings that differ in alpha, lambda, N or in what is adapted see the same tasks
+  in the same order. Those that differ in shots, in queries or in B share the weights, and need not see the same tasks.
+  With few seeds intervals are wide, and that is their honest width. Nothing is corrected for the number of claims.
 - A bound marked *derived* was proved and checked here, with explicit constants. A formula marked *attributed* is
-  believed to be the paper's, whose text was not at hand to check: it is never a quotation.
-- The theory assumes a smooth body and bounded gradients. ReLU, max pooling and batch normalisation, which the usual
-  body has, break these assumptions. Where they are needed a smooth body is used, and the report says so.
+  believed to be the paper's, whose text was not at hand to check: it is never a quotation. So is the set-up of its
+  experiments. What its abstract says was at hand; that a moderate N is best if the inner loss is strongly convex is
+  what a third-party summary makes of it.
+- The theory assumes losses that are smooth, with bounds on their gradients and curvatures that hold everywhere. ReLU,
+  max pooling and batch normalisation, which the usual body has, are not smooth or mix the images. A smooth body, tanh
+  without batch statistics, is used where that matters, and the report says so. Its loss is smooth; its gradients are
+  bounded on bounded sets of weights only.
 - alpha is the inner step size, N the number of inner steps, lambda the weight of the l2 term; L and mu are the largest
   and the smallest curvature of the inner loss in the head, q = 1 - alpha mu; B tasks make a meta-step, of which there
   are K."""
+
+_TRIALS = "- Settings were tried out on seed 0, which is not among the seeds."
 
 _ATTRIBUTED_READING = """\
 These formulas are recalled, with the confidence that the last column gives; the paper's text was not at hand to check
@@ -146,15 +163,19 @@ def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     Returns:
         Markdown.
     """
-    claims = [claim for section in sections for claim in section.claims]
+    found = standing(sections)
+    several = len(found) < sum(len(section.claims) for section in sections)
     parts = [
         "# The convergence of ANIL, measured",
         _INTRODUCTION,
         "## What became of each claim",
-        report.in_short(claims),
-        _overview(sections),
+        " ".join([_TELLING, _ONCE] if several else [_TELLING]),
+        _headlines(sections, found),
+        report.in_short([claim for _, claim in found]),
+        "## The experiments",
+        _overview(sections, found),
         "## How to read it",
-        _READING,
+        _reading(sections),
         *(part for number in range(len(sections)) for part in _section(number, sections)),
         "## What the paper is believed to state",
         _ATTRIBUTED_READING,
@@ -165,13 +186,100 @@ def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _overview(sections: Sequence[Section]) -> str:
+def standing(sections: Sequence[Section]) -> list[tuple[int, Claim]]:
+    """Each claim once: as the longest scale decided it, of those whose design can.
+
+    Args:
+        sections: of the page.
+
+    Returns:
+        Claims, each with the number of the section that it stands in, in the order of the sections. Two claims of an
+        experiment are the same if their words are.
+    """
+    found: dict[tuple[str, str], tuple[int, Claim]] = {}
+    for number in sorted(range(len(sections)), key=lambda number: _length(sections[number])):
+        for claim in sections[number].claims:
+            words = (sections[number].experiment.name, claim.claim)
+            if words not in found or found[words][1].reason or not claim.reason:
+                found[words] = (number, claim)
+    return sorted(found.values(), key=lambda one: one[0])
+
+
+def _length(section: Section) -> int:
+    """The place of a section's scale among the scales, which grow; -1 for none."""
+    scale = section.about.get("scale")
+    return list(SCALES).index(scale) if scale in SCALES else -1
+
+
+# ---- The first table -------------------------------------------------------------------------------------------------
+
+
+def _headlines(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
+    """Who said what, and what became of it: a row for each verdict, with the words in the first of them."""
+    rows = []
+    for headline in HEADLINES:
+        told = _verdicts(headline, sections, found) or [["not measured", "", "", ""]]
+        words = [[headline.said_by, headline.text], *[["", ""]] * (len(told) - 1)]
+        rows += [one + other for one, other in zip(words, told, strict=True)]
+    header = ["said or asked by", "what was said", "verdict", "where", "measured", "section"]
+    return report.markdown_table(header, rows, [":--"] * 5 + ["--:"])
+
+
+def _verdicts(
+    headline: Headline, sections: Sequence[Section], found: Sequence[tuple[int, Claim]]
+) -> list[list[str]]:
+    """Rows of verdict, condition, number and section: decided claims first; those undecided by design are counted."""
+    judged = _judged(headline, sections, found)
+    designed = [one for one in judged if one[2].reason]
+    listed = [one for one in judged if not one[2].reason]
+    listed.sort(key=lambda one: one[2].verdict == INCONCLUSIVE)
+    several = len(judged) > 1
     rows = [
         [
-            f"[{number + 1}](#{_anchor(number, section)})",
+            report.marked(claim.verdict),
+            condition(key) if several else "",
+            report.measured(sections[number].experiment.rules[key], claim),
+            _link(number, sections),
+        ]
+        for number, key, claim in listed
+    ]
+    if not designed:
+        return rows
+    number, _, claim = designed[0]
+    if not several:
+        return [[report.verdict_of(claim), "", "", _link(number, sections)]]
+    count = f"{len(designed)} more" if listed else f"all {len(designed)}"
+    return [
+        *rows,
+        [f"{report.marked(INCONCLUSIVE)}, by design", count, "", _link(number, sections)],
+    ]
+
+
+def _judged(
+    headline: Headline, sections: Sequence[Section], found: Sequence[tuple[int, Claim]]
+) -> list[tuple[int, str, Claim]]:
+    """The claims that decide a headline, each with the number of its section and the key of its rule."""
+    judged = []
+    for number, claim in found:
+        experiment = sections[number].experiment
+        if experiment.name == headline.experiment:
+            keys = headline.rules(experiment.rules)
+            judged += [
+                (number, key, claim) for key in keys if experiment.rules[key].claim == claim.claim
+            ]
+    return judged
+
+
+# ---- The experiments -------------------------------------------------------------------------------------------------
+
+
+def _overview(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
+    rows = [
+        [
+            _link(number, sections),
             _title(number, sections),
             _LEADS.get(section.experiment.name, ("", ""))[0],
-            *(_count(section.claims, verdict) for verdict in VERDICTS),
+            *(_count([one for at, one in found if at == number], verdict) for verdict in VERDICTS),
         ]
         for number, section in enumerate(sections)
     ]
@@ -181,7 +289,16 @@ def _overview(sections: Sequence[Section]) -> str:
 
 
 def _count(claims: Sequence[Claim], verdict: Verdict) -> str:
-    return str(sum(claim.verdict == verdict for claim in claims) or "")
+    """How many claims have a verdict, and how many of them by design; "" for none."""
+    counted = [claim for claim in claims if claim.verdict == verdict]
+    designed = sum(bool(claim.reason) for claim in counted)
+    return (str(len(counted)) + (f" ({designed} by design)" if designed else "")) if counted else ""
+
+
+def _reading(sections: Sequence[Section]) -> str:
+    scales = [report.is_smoke(section.about) for section in sections]
+    trials = [] if all(scales) else [_TRIALS]
+    return "\n".join([_READING, *trials, *([f"- {report.SMOKE}"] if any(scales) else [])])
 
 
 def _section(number: int, sections: Sequence[Section]) -> list[str]:
@@ -264,6 +381,10 @@ def _repeat(about: Mapping[str, Any]) -> str:
     command = about.get("command")
     shown = f"```sh\n{command}\n```" if command else ""
     return "\n\n".join(part for part in (shown, report.facts(about)) if part)
+
+
+def _link(number: int, sections: Sequence[Section]) -> str:
+    return f"[{number + 1}](#{_anchor(number, sections[number])})"
 
 
 def _anchor(number: int, section: Section) -> str:

@@ -17,13 +17,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anil_tf import files
-from anil_tf.study.claims import MARKS, VERDICTS, Claim, Picture, Rule, Table, Verdict
+from anil_tf.study.claims import (
+    INCONCLUSIVE,
+    MARKS,
+    VERDICTS,
+    Claim,
+    Picture,
+    Rule,
+    Table,
+    Verdict,
+)
 from anil_tf.study.statistics import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from anil_tf.study.experiment import Experiment
+
+# Said instead of the words on seed 0 wherever this scale is shown.
+SMOKE = (
+    "This is the scale smoke, a check that all of it runs. Its seeds include 0, on which settings were tried out; its "
+    "verdicts are no evidence."
+)
 
 _LEFT, _RIGHT = ":--", "--:"
 _SHORT = 5  # characters up to which a float is shown as it is
@@ -84,9 +99,10 @@ def render(
     parts = [
         f"# {experiment.title}",
         in_short(claims),
+        SMOKE if is_smoke(about) else "",
         "## The claim, and how it is tested",
         experiment.question.strip(),
-        "## What was measured",
+        *(["## What was measured"] if pictures else []),
         *(figure(picture, number) for number, picture in enumerate(pictures, start=1)),
         "## The verdicts",
         "Each rule was fixed before the run. Intervals are over seeds, at 95 % unless a rule says otherwise.",
@@ -110,8 +126,15 @@ def marked(verdict: Verdict) -> str:
     return f"{MARKS[verdict]} **{verdict}**"
 
 
+def verdict_of(claim: Claim) -> str:
+    """The verdict of a claim, marked; with the reason if its design could not decide it."""
+    return marked(claim.verdict) + (f", by design: {claim.reason}" if claim.reason else "")
+
+
 def in_short(claims: Sequence[Claim]) -> str:
-    """How many claims have which verdict, in a sentence: "Of 3 claims: 2 supported and 1 inconclusive".
+    """How many claims have which verdict, in a sentence.
+
+    "Of 9 claims: 2 supported and 7 inconclusive, 3 of them by design."
 
     Args:
         claims: of one experiment or of several.
@@ -121,6 +144,10 @@ def in_short(claims: Sequence[Claim]) -> str:
     counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}
     found = [f"{count} {verdict}" for verdict, count in counts.items() if count]
     listed = " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+    designed = sum(bool(claim.reason) for claim in claims)
+    if designed:
+        every = designed == counts[INCONCLUSIVE]
+        listed += ", by design" if every else f", {designed} of them by design"
     return f"Of {len(claims)} claim{'s' if len(claims) > 1 else ''}: {listed}."
 
 
@@ -148,7 +175,7 @@ def _claims_table(rules: Mapping[str, Rule], claims: Sequence[Claim]) -> str:
     for claim in claims:
         rule = rule_of(rules, claim)
         number = measured(dataclasses.replace(rule, statistic="") if shared else rule, claim)
-        rows.append([marked(claim.verdict), claim.claim, number])
+        rows.append([verdict_of(claim), claim.claim, number])
     return markdown_table(["verdict", "claim", shared or "measured"], rows, [_LEFT] * 3)
 
 
@@ -351,6 +378,15 @@ def _plain(caption: str) -> str:
 # ---- How it was run --------------------------------------------------------------------------------------------------
 
 
+def is_smoke(about: Mapping[str, Any]) -> bool:
+    """Whether something was run at the scale smoke; then `SMOKE` is to be said.
+
+    Args:
+        about: see `render`.
+    """
+    return about.get("scale") == "smoke"
+
+
 def facts(about: Mapping[str, Any]) -> str:
     """How something was run, as a list; `command` is left out.
 
@@ -386,7 +422,8 @@ def _fact(name: str, value: Any) -> str:
     if name.endswith("seconds") and isinstance(value, int | float):
         return duration(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_fact('', item)}" for key, item in value.items())
+        said = {key: _fact("", item) for key, item in value.items()}
+        return ", ".join(f"{key} {text}" for key, text in said.items() if text)
     if isinstance(value, list | tuple):
         return ", ".join(_fact("", item) for item in value)
     return "" if value is None else str(value)

@@ -37,7 +37,10 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         settings: dataset, data_dir, body, filters, ways, shots, queries, meta_batch_size, adapted_layers (a number or
             "all"), inner_steps, inner_step_size (a number; "1/L" or "mu/L^2" with the landscape at the initial weights,
             L being the largest over 32 training tasks), inner_l2, differentiation, optimizer ("adam" or "sgd"),
-            outer_step_size, normalization, meta_steps, checkpoints, evaluation_tasks, seed.
+            outer_step_size, normalization, meta_steps, checkpoints, evaluation_tasks, seed. Optional:
+            evaluation_queries, images per class in the queries of the evaluation (queries is the default), so that
+            cells with other queries are measured alike; extra_checkpoint, a meta-step at which the run is evaluated
+            too.
 
     Returns:
         A row per checkpoint, that of the initial weights included: `meta_step`; `train_loss`, `train_accuracy`,
@@ -56,9 +59,8 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
     rows: list[Row] = []
     batches = iter(tasks.as_dataset())
     done, diverged = 0, False
-    for checkpoint in checkpoint_steps(
-        _integer(settings, "meta_steps"), _integer(settings, "checkpoints")
-    ):
+    checkpoints = _checkpoints(settings)
+    for checkpoint in checkpoints:
         losses = []
         while done < checkpoint and not diverged:
             losses.append(float(train(*next(batches))))
@@ -70,10 +72,21 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         rows.append(
             {"meta_step": checkpoint}
             | measured
-            | {"batch_loss": batch_loss, "diverged": diverged}
+            | {"batch_loss": batch_loss, "diverged": diverged, "smoothness": math.nan}
             | landscape
         )
+    if settings["adapted_layers"] == 1:
+        rows[0]["smoothness"] = landscape["smoothness_max"]
+        if not diverged:
+            rows[-1]["smoothness"] = _curvature(learner, tasks).smoothness_max
     return rows
+
+
+def _checkpoints(settings: dict[str, Scalar]) -> list[int]:
+    """The meta-steps of the evaluations, the extra one included."""
+    steps = checkpoint_steps(_integer(settings, "meta_steps"), _integer(settings, "checkpoints"))
+    extra = settings.get("extra_checkpoint")
+    return sorted({*steps, int(extra)} if extra else steps)
 
 
 def checkpoint_steps(meta_steps: int, checkpoints: int) -> list[int]:
@@ -162,7 +175,7 @@ class _Curvature:
 
 
 def _curvature(learner: MetaLearner, tasks: Tasks) -> _Curvature:
-    """The curvature of the inner loss at the initial weights, where every inner loop begins."""
+    """The curvature of the inner loss at the weights of the moment, where every inner loop begins."""
     from anil_tf.study.learner_losses import inner_problem
     from anil_tf.theory.landscape import head_landscape
 
@@ -204,7 +217,10 @@ def _evaluation(
 def _evaluation_batches(settings: dict[str, Scalar], split: str, count: int) -> list[Element]:
     """At least `count` tasks, drawn once for all checkpoints."""
     seed = _integer(settings, "seed") + _EVALUATION_SEED
-    tasks = make_tasks(settings, split, meta_batch_size=_EVALUATION_BATCH, seed=seed)
+    queries = settings.get("evaluation_queries") or settings["queries"]
+    tasks = make_tasks(
+        settings, split, meta_batch_size=_EVALUATION_BATCH, seed=seed, queries=queries
+    )
     return list(tasks.as_dataset().take(math.ceil(count / _EVALUATION_BATCH)))
 
 

@@ -1,4 +1,4 @@
-"""Theory: what the convergence analysis of ANIL (Ji et al. 2020, arXiv:2006.09486) says, as code.
+"""Theory: what follows from the assumptions of ANIL's convergence analysis (Ji et al. 2020, arXiv:2006.09486), as code.
 
 Read in this order:
 

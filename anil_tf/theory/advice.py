@@ -1,8 +1,9 @@
 """Advice: which inner step size, and how many inner steps, a measured landscape suggests.
 
 The step size. Gradient descent lowers a loss of curvature up to L at each step while alpha < 2/L, and a task that is
-stepped over is not adapted. With alpha = 1/L no direction is overshot, and L may still double during training. L
-differs between tasks where alpha does not, so the largest one measured decides.
+stepped over is not adapted. With alpha = 1/L and L no less than any curvature on the way, no direction is overshot; the
+L here is the largest that was met in the tasks measured, so about none is, and it may still double during training
+before a step can raise the loss. L differs between tasks where alpha does not, so the largest one measured decides.
 
 The steps. The support loss falls less with each step. N is the fewest steps after which one more would lower it by less
 than a `share` of what the steps before did, on average over tasks. As falls do not grow, that is never more than

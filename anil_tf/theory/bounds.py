@@ -1,11 +1,14 @@
-"""What N inner steps do to the meta-gradient: bounds from five constants of the losses. Everything here is derived.
+"""What N inner steps do to the meta-gradient: bounds from five constants of the losses.
+
+All bounds are derived; ATTRIBUTED, at the end, lists formulas believed to be the paper's, for reports alone.
 
 One task has a support loss L_S and a query loss L_D of the head w, which adapts, and the body phi, which does not:
 
     w_0 = w,    w_{m+1} = w_m - alpha grad_w L_S(w_m, phi),    m = 0 .. N-1
 
 With A_m = I - alpha grad_w^2 L_S(w_m, phi)  [n_w, n_w],  J_m = grad_phi grad_w L_S(w_m, phi)  [n_phi, n_w]  and
-D = grad_w L_D(w_N, phi)  [n_w],  the meta-gradient is (Ji et al. 2020, arXiv:2006.09486, Proposition 1)
+D = grad_w L_D(w_N, phi)  [n_w],  the meta-gradient is (in Ji et al. 2020, arXiv:2006.09486, Proposition 1;
+the notation is attributed, the formula derived)
 
     d_w   = A_0 A_1 ... A_{N-1} D                                                     [n_w]
     d_phi = grad_phi L_D(w_N, phi) - alpha sum_m J_m A_{m+1} ... A_{N-1} D            [n_phi]

@@ -1,7 +1,8 @@
 """The landscape of the inner loss: the constants that the theory assumes, measured on real tasks.
 
-Symbols as in Ji et al. 2020 (arXiv:2006.09486): w is the head, which adapts, phi the body; L_S and L_D are the support
-and the query loss of a task, and |.| of a matrix its largest singular value.
+w is the head, which adapts, phi the body; L_S and L_D are the support and the query loss of a task, and |.| of a matrix
+its largest singular value. The symbols are believed to be those of Ji et al. 2020 (arXiv:2006.09486), whose text was
+not at hand to check.
 
     mu       curvature d2L_S/dw2 is nowhere below
     L        and nowhere above; likewise |d2L_S/dw dphi|, |d2L_S/dphi2| and the second derivatives of L_D
@@ -215,12 +216,13 @@ def block_landscape(
         support_loss: L_S(w, phi), scalar.
         query_loss: L_D(w, phi), scalar.
         head: w_0, tensors.
-        body: phi, tensors.
+        body: phi, tensors; none where the head alone counts, and what needs a body is then 0.
         steps: N, inner steps.
         step_size: alpha.
         points: how many points of the trajectory, evenly spread from w_0 to w_N, the second derivatives are taken at.
         pairs: how many random neighbours of each of them rho and tau are sampled with, beside the pairs that follow
-            each other on the trajectory. By turns they differ in w, in phi, and in both.
+            each other on the trajectory. By turns they differ in w, in phi, and in both. Pairs that rounding could
+            decide about are left out, see `task_derivatives.TOO_NEAR`.
         radius: how far neighbours are, relative to the norm of w and of phi. Much below 1e-2, float32 is too coarse.
         iterations: most products per point and block.
         tolerance: relative error at which an eigenvalue counts as found; see `lanczos.py`.
@@ -242,7 +244,8 @@ def block_landscape(
         for number, z in enumerate(chosen)
         for other in losses.neighbours(z, pairs, radius, seed + number)
     ]
-    changes = [losses.changes(z, other, **options) for z, other in neighbours]
+    apart = [(z, other) for z, other in neighbours if not losses.are_too_near(z, other)]
+    changes = [losses.changes(z, other, **options) for z, other in apart]
     measured = {
         "strong_convexity": low.min(),
         "smoothness_head": max(abs(low).max(), abs(high).max()),

@@ -6,7 +6,6 @@ the file MARKS when they begin and take SECONDS, one fails if the file FAIL is b
 
 import os
 import pathlib
-import runpy
 import sys
 import types
 
@@ -62,8 +61,14 @@ def main(marks, seconds, *flags):
     sys.modules[registry.__name__] = registry
     script = os.path.join(ROOT, "bin", "reproduce.py")
     sys.argv = [script, *flags]
-    runpy.run_path(script, run_name="__main__")
+    # This file stays the main module, which the worker processes import.
+    source = compile(pathlib.Path(script).read_text(encoding="utf-8"), script, "exec")
+    exec(source, {"__name__": "__main__", "__file__": script, "__doc__": "As bin/reproduce.py."})
 
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+if __name__ == "__mp_main__":
+    from tests.study import light_worker
+
+    light_worker.use_folders_for_packages()

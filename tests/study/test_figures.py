@@ -215,6 +215,13 @@ def test_logarithmic_axes_have_plain_names_where_they_span_few_decades(tmp_path,
     assert not any(label.get_text() for label in axis.get_minorticklabels())
 
 
+@pytest.mark.parametrize(("x", "whole"), [([0, 1, 4], True), ([0.0, 0.5, 4.0], False)])
+def test_there_is_no_half_of_what_is_counted(tmp_path, drawn, x, whole):
+    figures.draw([Panel([Series("a", x, x)], "meta-steps", "y")], tmp_path / "whole.png")
+    ticks = drawn[0].axes[0].get_xticks()
+    assert all(tick == round(tick) for tick in ticks) == whole
+
+
 def test_nothing_is_no_picture(tmp_path):
     with pytest.raises(ValueError, match="one or more panels"):
         figures.draw([], tmp_path / "none.png")

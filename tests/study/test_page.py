@@ -1,23 +1,35 @@
 import re
 import types
 
+import pytest
+
 from anil_tf.study import experiments, page, report
 from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Picture, Rule
+from anil_tf.study.headlines import HEADLINES
+from anil_tf.study.scale import SCALES
 from anil_tf.study.statistics import Interval
 from anil_tf.theory import bounds
 
 
-def section(name="strongly_convex", verdicts=(SUPPORTED,), folder=None, pictures=2, scale="small"):
+def section(
+    name="strongly_convex",
+    verdicts=(SUPPORTED,),
+    folder=None,
+    pictures=2,
+    scale="small",
+    reasons=("",) * 9,
+    key="{}",
+):
     rules = {
-        str(n): Rule(f"Claim {n} of {name}.", f"Rule {n}.", f"number {n}", "s")
+        key.format(n): Rule(f"Claim {n} of {name}.", f"Rule {n}.", f"number {n}", "s")
         for n in range(len(verdicts))
     }
     experiment = types.SimpleNamespace(
         name=name, title=f"About {name}", question=f"Why {name}?\nYes.\n\nHow.", rules=rules
     )
     claims = [
-        rule.claimed(name, Interval(1.0, 0.5, 1.5, 3), verdict)
-        for rule, verdict in zip(rules.values(), verdicts, strict=True)
+        rule.claimed(name, Interval(1.0, 0.5, 1.5, 3), verdict, reason)
+        for rule, verdict, reason in zip(rules.values(), verdicts, reasons, strict=False)
     ]
     shown = [Picture(f"{n}.png", f"Caption {n}. More.") for n in range(pictures)]
     about = {"scale": scale, "dataset": "fc100", "cell_seconds": 61}
@@ -38,6 +50,7 @@ def test_the_page_tells_the_story_in_order():
     text = page.render(STORY, ABOUT)
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
         "What became of each claim",
+        "The experiments",
         "How to read it",
         "1. About strongly_convex",
         "2. About anil_vs_maml",
@@ -45,21 +58,122 @@ def test_the_page_tells_the_story_in_order():
         "What the paper is believed to state",
         "Repeat it",
     ]
-    assert "Of 4 claims: 2 supported, 1 not supported and 1 inconclusive." in text
+    assert "Of 3 claims: 1 supported, 1 not supported and 1 inconclusive." in text
     assert text.endswith("\n") and "\n\n\n" not in text
 
 
-def test_the_first_table_counts_the_verdicts_of_each_experiment_and_says_who_asked():
-    overview = page.render(STORY, ABOUT).split("## How to read it")[0]
-    table = [line for line in overview.splitlines() if line.startswith("| ")][2:]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+def rows_of(text, heading):
+    """The cells of the first table below a heading, its header left out."""
+    part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    table = [line for line in part.splitlines() if line.startswith("| ")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+DESIGN = ("q^20 = 0.97",)
+PER_STEP = [
+    section(
+        verdicts=(INCONCLUSIVE, INCONCLUSIVE, NOT_SUPPORTED),
+        reasons=(*DESIGN, "", ""),
+        key="per_step: lambda = {}",
+    )
+]
+
+
+def headline(sections, beginning):
+    """The rows of the first table from the one that begins like this to the next with words."""
+    rows = rows_of(page.render(sections, ABOUT), "What became of each claim")
+    first = next(n for n, row in enumerate(rows) if row[1].startswith(beginning))
+    later = [n for n, row in enumerate(rows) if n > first and row[1]]
+    return rows[first : later[0] if later else None]
+
+
+def test_a_headline_says_who_said_it_and_tells_each_verdict_with_its_number_and_its_place():
+    number = "number {}: 1.00 s (0.50 to 1.50), 3 seeds"
+    assert headline(PER_STEP, "Strongly convex inner loss: a larger N") == [
+        [
+            "the paper",
+            "Strongly convex inner loss: a larger N converges faster per meta-step.",
+            "✗ **not supported**",
+            "lambda = 2",
+            number.format(2),
+            "[1](#1-strongly-convex)",
+        ],
+        ["", "", "? **inconclusive**", "lambda = 1", number.format(1), "[1](#1-strongly-convex)"],
+        ["", "", "? **inconclusive**, by design", "1 more", "", "[1](#1-strongly-convex)"],
+    ]
+    assert headline(PER_STEP, "Nonconvex inner loss: a larger N")[0][2:] == [
+        "not measured",
+        "",
+        "",
+        "",
+    ]
+
+
+def test_a_headline_that_is_all_undecided_by_design_says_so():
+    every = section(verdicts=(INCONCLUSIVE,) * 2, reasons=DESIGN * 2, key="per_step: lambda = {}")
+    (row,) = headline([every], "Strongly convex inner loss: a larger N")
+    assert row[2:4] == ["? **inconclusive**, by design", "all 2"]
+    one = section("nonconvex", (INCONCLUSIVE,), reasons=DESIGN, key="cure")
+    (row,) = headline([one], "Nonconvex inner loss: an inner step size")
+    assert row[2:4] == ["? **inconclusive**, by design: q^20 = 0.97", ""]
+
+
+def test_every_headline_is_in_the_first_table_before_all_else():
+    text = page.render(STORY, ABOUT)
+    rows = rows_of(text, "What became of each claim")
+    assert [row[1] for row in rows if row[1]] == [one.text for one in HEADLINES]
+    assert re.search("^## .*$", text, re.MULTILINE)[0] == "## What became of each claim"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_claim_counts_once_as_the_longest_scale_that_can_decide_it_found(order):
+    small = section(verdicts=(SUPPORTED, SUPPORTED, INCONCLUSIVE, SUPPORTED), reasons=("",) * 4)
+    long = section(
+        verdicts=(NOT_SUPPORTED, INCONCLUSIVE, INCONCLUSIVE),
+        reasons=("", *DESIGN * 2),
+        scale="long",
+    )
+    shown = [small, long][::order]
+    found = {
+        claim.claim: (shown[at].about["scale"], claim.verdict) for at, claim in page.standing(shown)
+    }
+    assert len(page.standing(shown)) == len(found) == 4
+    assert list(dict(sorted(found.items())).values()) == [
+        ("long", NOT_SUPPORTED),
+        ("small", SUPPORTED),
+        ("small", INCONCLUSIVE),
+        ("small", SUPPORTED),
+    ]
+    text = page.render(shown, ABOUT)
+    assert "Of 4 claims: 2 supported, 1 not supported and 1 inconclusive." in text
+    assert "counts once" in text and "counts once" not in page.render([small], ABOUT)
+
+
+def test_the_reason_stands_beside_the_verdict_and_is_counted():
+    text = page.render(PER_STEP, ABOUT)
+    assert "| ? **inconclusive**, by design: q^20 = 0.97 | Claim 0" in text
+    assert "Of 3 claims: 1 not supported and 2 inconclusive, 1 of them by design." in text
+    assert rows_of(text, "The experiments")[0][3:] == ["", "1", "2 (1 by design)"]
+
+
+def test_the_page_says_what_seed_0_was_for():
+    small, smoke = section(), section("nonconvex", scale="smoke")
+    assert 0 in SCALES["smoke"].seeds
+    assert not any(0 in one.seeds for one in SCALES.values() if one.name != "smoke")
+    assert "not among the seeds" in page.render([small], ABOUT)
+    text = page.render([smoke], ABOUT)
+    assert report.SMOKE in text and "not among the seeds" not in text
+
+
+def test_the_overview_counts_the_verdicts_of_each_experiment_and_says_who_asked():
+    rows = rows_of(page.render(STORY, ABOUT), "The experiments")
     assert [row[1] for row in rows] == [
         "About strongly_convex",
         "About anil_vs_maml",
         "About strongly_convex (long scale)",
     ]
     assert rows[0][2] == "the paper" and "a reviewer" in rows[1][2]
-    assert [row[3:] for row in rows] == [["1", "", "1"], ["", "1", ""], ["1", "", ""]]
+    assert [row[3:] for row in rows] == [["", "", "1"], ["", "1", ""], ["1", "", ""]]
 
 
 def test_every_claim_is_in_its_section_with_its_verdict():

@@ -89,6 +89,16 @@ def test_a_report_needs_neither_pictures_nor_tables_nor_claims():
     text = rendered(claims=[], pictures=[], tables=[], about={})
     assert "No claim was decided." in text
     assert "![" not in text and "## The numbers" not in text
+    assert "## What was measured" in rendered() and "## What was measured" not in text
+
+
+def test_a_fact_that_is_empty_goes_with_its_name():
+    text = rendered(about={"hardware": {"cpu": "x86", "cores": 2, "accelerators": []}})
+    assert "- hardware: cpu x86, cores 2\n" in text
+
+
+def test_the_smallest_scale_is_called_no_evidence():
+    assert report.SMOKE in rendered(about={"scale": "smoke"}) and report.SMOKE not in rendered()
 
 
 def test_a_report_is_written_whole(tmp_path):
@@ -113,6 +123,21 @@ def test_a_report_is_written_whole(tmp_path):
 def test_verdicts_are_counted(verdicts, sentence):
     interval = Interval(0.0, -1.0, 1.0, 3)
     assert report.in_short([RULES["time"].claimed("x", interval, v) for v in verdicts]) == sentence
+
+
+@pytest.mark.parametrize(
+    ("reasons", "end"),
+    [
+        (["", "q = 1", ""], "3 inconclusive, 1 of them by design."),
+        (["q = 1", "q = 1"], "2 inconclusive, by design."),
+    ],
+)
+def test_what_is_inconclusive_by_design_is_told_and_counted(reasons, end):
+    interval = Interval(0.0, -1.0, 1.0, 3)
+    claims = [RULES["time"].claimed("x", interval, INCONCLUSIVE, why) for why in reasons]
+    assert report.in_short(claims) == f"Of {len(reasons)} claims: {end}"
+    shown = rendered(claims=claims).count("| ? **inconclusive**, by design: q = 1 |")
+    assert shown == sum(map(bool, reasons))
 
 
 def test_a_claim_whose_rule_changed_keeps_the_rule_that_decided_it():

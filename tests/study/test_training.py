@@ -64,6 +64,33 @@ def test_a_given_step_size_is_taken_and_a_nonlinear_head_left_unmeasured(tiny):
     assert math.isnan(row["smoothness_max"]) and math.isnan(row["contraction_power"])
 
 
+def test_the_curvature_is_measured_again_where_the_run_ends(tiny):
+    rows = training.run(tiny | {"outer_step_size": 0.1})
+    assert rows[0]["smoothness"] == rows[0]["smoothness_max"]
+    assert math.isnan(rows[1]["smoothness"])
+    assert rows[-1]["smoothness"] > 0.5 and rows[-1]["smoothness"] != rows[0]["smoothness"]
+    assert rows[-1]["smoothness_max"] == rows[0]["smoothness_max"]
+
+
+def test_an_extra_checkpoint_changes_nothing_else(tiny):
+    rows = training.run(tiny)
+    more = training.run(tiny | {"extra_checkpoint": 3})
+    assert [row["meta_step"] for row in more] == [0, 1, 3, 4]
+    np.testing.assert_allclose(_curve(more)[[0, 1, 3]], _curve(rows), rtol=1e-5)
+    assert len(training.run(tiny | {"extra_checkpoint": 4})) == len(rows)
+
+
+def test_cells_with_other_queries_can_be_measured_alike(tiny):
+    """A learner that is never trained answers the same, if it is asked the same."""
+    still = tiny | {"outer_step_size": 1e-12}
+    few, many = (
+        _curve(training.run(still | {"queries": queries, "evaluation_queries": 3}))
+        for queries in (2, 3)
+    )
+    np.testing.assert_allclose(few, many, rtol=1e-4)
+    assert not np.allclose(many, _curve(training.run(still | {"queries": 2})), rtol=1e-4)
+
+
 def test_a_run_that_diverges_ends_and_says_so(tiny):
     rows = training.run(tiny | {"optimizer": "sgd", "outer_step_size": 1e30})
     assert [row["meta_step"] for row in rows] == [0, 1, 4]

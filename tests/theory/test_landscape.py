@@ -12,6 +12,7 @@ from anil_tf.theory.flat import flatten, unflatten
 from anil_tf.theory.head_path import hessian_products, trajectory
 from anil_tf.theory.lanczos import extreme_eigenvalues
 from anil_tf.theory.landscape import SYMBOLS, block_landscape, concatenate, head_landscape
+from anil_tf.theory.task_derivatives import TOO_NEAR, TaskDerivatives
 from tests.adaptation.problems import ROWS, TASKS, WAYS, linear_head, normal, two_layer_head
 
 PATH = {"steps": 3, "step_size": 0.2}
@@ -215,6 +216,40 @@ def test_rho_and_tau_of_a_cubic_are_those_of_its_third_derivatives():
     along = block_landscape(support, support, head, body, steps=2, step_size=0.01, pairs=0)
     np.testing.assert_allclose(along.hessian_lipschitz, [a], rtol=1e-9)  # only w moves
     np.testing.assert_allclose(along.mixed_lipschitz, [b], rtol=1e-9)
+
+
+def test_in_float32_points_too_near_for_a_difference_do_not_count():
+    """Of a sum of cosines rho is 1 at most; nearby, float32 makes more of it: rounding over the distance."""
+
+    def loss(w, phi):
+        return tf.reduce_sum(tf.cos(1000 + w[0])) + tf.reduce_sum(tf.cos(phi[0]))
+
+    head, body = (tf.cast(normal(seed, size), tf.float32) for seed, size in ((1, 50), (2, 3)))
+    options = {"steps": 0, "step_size": 0.1}
+    near = block_landscape(loss, loss, [head], [body], radius=1e-5, **options)
+    assert np.isnan(near.hessian_lipschitz[0]) and np.isnan(near.mixed_lipschitz[0])
+    far = block_landscape(loss, loss, [head], [body], radius=0.1, **options)
+    assert 0.02 < far.hessian_lipschitz[0] < 1.01
+
+    losses = TaskDerivatives(loss, loss, [head], [body])
+    (z,) = losses.trajectory(0, 0.1)
+    off = np.finfo(np.float32).eps * np.linalg.norm(z) * z / np.linalg.norm(z)
+    assert losses.are_too_near(z, z + 0.9 * TOO_NEAR * off)
+    assert not losses.are_too_near(z, z + 1.1 * TOO_NEAR * off)
+    assert max(losses.changes(z, z + times * off)[0] for times in range(1, 40)) > 2
+
+
+def test_a_head_alone_has_the_curvature_of_a_head_on_a_body_that_does_nothing():
+    def loss(w, phi):
+        return tf.reduce_sum(tf.cos(w[0])) + (tf.reduce_sum(w[0]) ** 2) / 3
+
+    head = [normal(3, 4)]
+    alone = block_landscape(loss, loss, head, [], **PATH)
+    assert alone.smoothness_cross[0] == alone.smoothness_body[0] == alone.mixed_lipschitz[0] == 0
+    idle = block_landscape(loss, loss, head, [normal(4, 2)], **PATH)
+    for name in ("strong_convexity", "smoothness_head", "smoothness_query", "gradient_bound"):
+        np.testing.assert_allclose(getattr(alone, name), getattr(idle, name), rtol=1e-3)
+    assert 0 < alone.hessian_lipschitz[0] <= 1
 
 
 def test_quadratics_have_no_rho_and_no_tau():

@@ -13,6 +13,7 @@ from anil_tf.study.cell import Cell
 from anil_tf.study.claims import Claim, Picture, Rule, Table, Verdict
 from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.experiments import usual_setting
+from anil_tf.study.measurements.gradient_variance import EXPONENT_TOLERANCE
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import Interval
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 NAME = "batch_size"
 TRAINING, VARIANCE = "training.run", "gradient_variance.run"  # kinds of cells
 BLOCKS = ("head", "body")
-TOLERANCE = 0.1  # of the exponent: a factor of 1.4 from B = 1 to B = 32
 # R, meta-batches of each size: a variance of normal vectors has a relative error of at most sqrt(2 / (R - 1)).
 DRAWS = {"smoke": 8, "small": 64, "long": 128, "full": 256}
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
@@ -37,13 +37,13 @@ _VARIANCE_RULE = (
 )
 _HEIGHT = (
     "The training loss on fixed tasks, averaged over the meta-steps (the area under the curve), on each seed; all B "
-    "begin with the same weights. "
+    "of a seed begin with the same weights and are evaluated on the same tasks. "
 )
 RULES = {
     **{
         f"variance_{block}": Rule(
             f"The variance of the meta-gradient by the {block} falls as 1/B.",
-            _VARIANCE_RULE.format(block=block, tolerance=TOLERANCE),
+            _VARIANCE_RULE.format(block=block, tolerance=EXPONENT_TOLERANCE),
             "exponent of B",
         )
         for block in BLOCKS
@@ -80,7 +80,8 @@ They are not put together from gradients of single tasks, which would give 1/B f
 
 **Convergence.** Training with each B from the same weights in the same setting ({usual_setting.IN_WORDS}): the loss
 against meta-steps, where a larger B should be ahead, by less and less; and against tasks seen, where it has to pay
-for it.
+for it. On each seed all B share the initial weights and the tasks of the evaluation. The tasks they train on they
+share in part: those of a meta-step with a smaller B are the first of those that a larger B has in it.
 
 Beside the variance stands the squared norm of the meta-gradient itself. B_noise, where the variance has fallen to
 that size, is the B up to which a meta-step is mostly noise.
@@ -89,12 +90,11 @@ that size, is the B up to which a meta-step is mostly noise.
 
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """For each seed, a training run for each B and one measurement of the variance for all B."""
-    meta_steps = usual_setting.short_run(scale)
     training = [
         Cell(
             "anil_tf.study.training:run",
             usual_setting.settings(
-                scale, data, seed=seed, meta_steps=meta_steps, meta_batch_size=size
+                scale, data, seed=seed, meta_steps=run_length(scale), meta_batch_size=size
             ),
         )
         for size in reversed(scale.meta_batch_sizes)  # the longest first
@@ -102,6 +102,11 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     ]
     sizes = [f"{size}x{scale.shots}x{scale.queries}" for size in scale.meta_batch_sizes]
     return [*(variance_cell(scale, data, seed, sizes) for seed in scale.seeds), *training]
+
+
+def run_length(scale: Scale) -> int:
+    """Meta-steps of the training runs: twice a short run, in which a large B has not gone far enough to be told."""
+    return min(scale.meta_steps, 2 * usual_setting.short_run(scale))
 
 
 def variance_cell(scale: Scale, data: Data, seed: int, sizes: list[str]) -> Cell:
@@ -183,7 +188,7 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
         power = exponent(variances(frame, block))
         found[f"variance_{block}"] = (
             power,
-            statistics.decide_equal(power, to=-1.0, tolerance=TOLERANCE),
+            statistics.decide_equal(power, to=-1.0, tolerance=EXPONENT_TOLERANCE),
         )
     sizes, curves = heights(frame)
     slope = statistics.trend(np.log2(sizes), curves) if len(sizes) > 1 else _UNKNOWN
@@ -352,8 +357,10 @@ def _end_table(frame: pd.DataFrame) -> Table | None:
                 "training loss at the end (nats)": statistics.mean(last["train_loss"]),
                 "test accuracy at the end (%)": statistics.mean(100 * last["test_accuracy"]),
             }
+            | usual_setting.curvature(runs)
         )
-    return Table("Training with each B", pd.DataFrame(lines), "With 95 % intervals over seeds.")
+    note = f"With 95 % intervals over seeds. {usual_setting.CURVATURE_NOTE}"
+    return Table("Training with each B", pd.DataFrame(lines), note)
 
 
 EXPERIMENT = Experiment(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from anil_tf.study.cell import Cell
 from anil_tf.study.claims import Claim, Picture, Table
 from anil_tf.study.experiment import Data, Experiment
-from anil_tf.study.predictions import contraction, exactness, meta_smoothness, sampling, work
+from anil_tf.study.predictions import (
+    contraction,
+    exactness,
+    meta_smoothness,
+    meta_steps,
+    sampling,
+    seconds,
+)
 from anil_tf.study.scale import Scale
 
 if TYPE_CHECKING:
@@ -18,11 +25,11 @@ NAME = "predictions"
 PREDICTIONS = (
     *contraction.PREDICTIONS,  # P1, P2
     *meta_smoothness.PREDICTIONS,  # P3, P4
-    work.P5,
-    work.P6,
-    work.P7,
+    meta_steps.P5,
+    seconds.P6,
+    meta_steps.P7,
     *sampling.PREDICTIONS,  # P8
-    work.P9,
+    seconds.P9,
     *exactness.PREDICTIONS,  # P10
 )
 RULES = {key: rule for one in PREDICTIONS for key, rule in one.rules.items()}
@@ -43,9 +50,9 @@ geometry and take a two-layer tanh head.
 
 **How sure a bound is.** Of a linear softmax head all constants have closed forms: mu = lambda, L = lambda + half the
 largest eigenvalue of the features' second moments, rho and M from the longest feature. A bound made of them holds for
-sure, and a single point above it would refute the theory or the code. Constants of the body (P3 by the body, P4 on
-real tasks, P8 of the body) are the largest that were *met* at sampled points; such a bound is an estimate, and no
-verdict hangs on it.
+sure, and a single point above it would refute the theory or the code. Where no closed form is
+known (P3 by the body, P4 on real tasks, P8 of the body) the constants are the largest that were *met* at sampled
+points; such a bound is an estimate, and no verdict hangs on it.
 """
 
 

@@ -34,11 +34,15 @@ _VARIANCE_RULE = (
     "against the logarithm of {what} per class on each seed; Student's 95 % interval over seeds. Supported if the "
     "whole interval lies below 0, not supported if all of it lies above, else inconclusive."
 )
+_SHARED = (
+    "On each seed all cells have the same initial weights. Their tasks have the same classes, but the cell's own "
+    "number of shots, of which fewer are the first of more; the queries, as many in all cells, are partly other images."
+)
 RULES = {
     "shots_accuracy": Rule(
         "More shots: higher accuracy after the same number of meta-steps.",
-        "Accuracy on fixed tasks of the test classes, which have the cell's own number of shots, at the last "
-        "meta-step; its least-squares slope against log2 of the shots on each seed, all from the same weights; "
+        f"Accuracy on fixed tasks of the test classes at the last meta-step. {_SHARED} Its least-squares slope against "
+        "log2 of the shots on each seed; "
         "Student's 95 % interval over seeds. Supported if the whole interval lies above 0, not supported if all of "
         "it lies below, else inconclusive.",
         "test accuracy per doubling of the shots",
@@ -56,8 +60,10 @@ RULES = {
     ),
     "queries_convergence": Rule(
         "More queries: faster convergence per meta-step.",
-        "The training loss on fixed tasks, averaged over the meta-steps (the area under the curve); its "
-        "least-squares slope against log2 of the queries per class on each seed, all from the same weights; "
+        "The training loss on fixed tasks of the training classes, averaged over the meta-steps (the area under the "
+        "curve); the tasks of the evaluation and their queries are the same for all cells that differ in queries, of "
+        "which each trains with its own number. Its least-squares slope against log2 of the queries per class on each "
+        "seed, all from the same weights; "
         "Student's 95 % interval over seeds. Supported if the whole interval lies below 0; not supported if all of "
         f"it lies above -{INDIFFERENCE:g} nats, an effect too small to matter; else inconclusive.",
         "mean training loss per doubling of the queries",
@@ -67,12 +73,19 @@ RULES = {
 
 QUESTION = f"""\
 A reviewer of the paper asked for the effect of the support and query sizes, and why the number of inner samples is
-absent from the analysis. It is absent because a task's support and query sets are part of the task: gradients of both
-are exact, and all that a sample does goes into the constants. This experiment looks into the constants.
+absent from the analysis. In the analysis as it is derived here a task's support and query sets are part of the task:
+gradients of both are exact, and all that a sample does goes into the constants. This experiment looks into the
+constants.
 
 **Accuracy and convergence.** Training with 1 to 10 shots at the usual number of queries, and with 1 to 10 queries at
-the usual number of shots, from the same weights ({usual_setting.IN_WORDS}). The paper claims nothing here. More shots
-should adapt better; more queries measure each task's loss better, and may or may not hasten training.
+the usual number of shots, from the same weights ({usual_setting.IN_WORDS}). No claim of the paper is known here. More
+shots should adapt better; more queries measure each task's loss better, and may or may not hasten training.
+
+**What is shared.** All cells of a seed have the same initial weights, and the same classes in each task, in training
+and in evaluation. Each class brings its images in one order: the first are support, the next are queries. So cells
+that differ in queries train on the same support images and are evaluated on the very same tasks, with the usual
+number of queries whatever they train with. Cells that differ in shots cannot be: the support of one is part of that
+of another, and the queries are as many, but partly other images.
 
 **Variance.** The meta-gradient of one task scatters because tasks differ, because the support is a sample, and
 because the queries are. Only the last part falls as one over the queries, so that an exponent between -1 and 0 is
@@ -92,7 +105,13 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
         Cell(
             "anil_tf.study.training:run",
             usual_setting.settings(
-                scale, data, seed=seed, meta_steps=meta_steps, shots=shots, queries=queries
+                scale,
+                data,
+                seed=seed,
+                meta_steps=meta_steps,
+                shots=shots,
+                queries=queries,
+                evaluation_queries=scale.queries,  # one measuring stick
             ),
         )
         for shots, queries in numbers
@@ -287,7 +306,7 @@ def tables(frame: pd.DataFrame) -> list[Table]:
     """Every size: where training with it ends, and the variance of the meta-gradient of a task."""
     import pandas as pd
 
-    trained, noise = ends(frame), variances(frame)
+    trained, noise, runs_of = ends(frame), variances(frame), results.rows_of(frame, TRAINING)
     if not noise.empty:
         noise = noise.rename(columns={f"measured_{varied}": varied for varied in VARIED})
     columns = {
@@ -296,10 +315,12 @@ def tables(frame: pd.DataFrame) -> list[Table]:
         "variance": ("variance of one task", noise),
         "squared_norm": ("squared norm", noise),
     }
-    found: dict[tuple[int, ...], dict[str, Interval]] = {}
+    found: dict[tuple[int, ...], dict[str, float | Interval]] = {}
     for column, (name, rows) in columns.items():
         for size, of_seeds in rows.groupby(list(VARIED)) if len(rows) else ():
             found.setdefault(size, {})[name] = statistics.mean(of_seeds[column])
+    for size, runs in runs_of.groupby(list(VARIED)) if len(runs_of) else ():
+        found[size] |= usual_setting.curvature(runs)
     if not found:
         return []
     lines = [dict(zip(VARIED, size, strict=True)) | found[size] for size in sorted(found)]
@@ -308,7 +329,8 @@ def tables(frame: pd.DataFrame) -> list[Table]:
             "Every size",
             pd.DataFrame(lines),
             "Shots and queries per class. Variance and squared norm: of the whole meta-gradient, head and body, at "
-            "parameters frozen after training with the usual sizes. With 95 % intervals over seeds.",
+            "parameters frozen after training with the usual sizes. With 95 % intervals over seeds. "
+            f"{usual_setting.CURVATURE_NOTE}",
         )
     ]
 

@@ -10,7 +10,9 @@ Two readings of "converges faster", since a larger N has adapted further before 
     level       ln of the training loss, averaged over the meta-steps: what a figure of training curves shows
     progress    the same, minus its value at meta-step 0: what learning alone has brought
 
-A loss above chance, ln(ways), counts as chance, and so does what has diverged: nothing was learned there.
+Neither is neutral. The level favours a larger N, which is ahead from the start; the progress favours a smaller one,
+which has further to fall until both meet the same floor. A run that diverged counts, from there on, as the loss of
+chance, ln(ways), or as that at its start where it is higher: nothing was learned.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ TRAINING, TIMING = "training.run", "timing.run"  # kinds of cells
 _RUNNERS = {TRAINING: "anil_tf.study.training:run", TIMING: "anil_tf.study.timing:run"}
 LEVEL, PROGRESS = "level", "progress"
 UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
+DIVERGED = "A run that diverged counts, from there on, as chance, ln(ways), or as its own start where that is higher."
 OUTER_STEP_SIZE = 1e-3  # Adam, as in the nearest public scripts of the paper's authors
 
 
@@ -189,10 +192,12 @@ def _with_readings(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows.assign(level=[], progress=[])
     chance = np.log(rows["ways"].astype(float))
-    loss = rows["train_loss"].astype(float).mask(diverged(rows), chance)
-    level = np.log(loss.clip(upper=chance))
-    start = level.groupby([rows["seed"], rows["inner_steps"]]).transform("first")
-    return rows.assign(level=level, progress=level - start)
+    loss = rows["train_loss"].astype(float)
+    runs = [rows["seed"], rows["inner_steps"]]
+    at_start = loss.mask(rows["meta_step"] > 0).groupby(runs).transform("first")
+    nothing_learned = np.fmax(chance, at_start)  # `fmax`: chance where the start is missing, too
+    level = np.log(loss.mask(diverged(rows), nothing_learned))
+    return rows.assign(level=level, progress=level - level.groupby(runs).transform("first"))
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
@@ -235,6 +240,18 @@ def slopes(rows: pd.DataFrame, reading: str) -> np.ndarray:
 def percent(logarithm: float) -> float:
     """A difference of logarithms in per cent."""
     return 100.0 * math.expm1(logarithm)
+
+
+def largest_step_size(rows: pd.DataFrame, end: bool = False) -> float:
+    """2/(L + mu): up to this alpha an inner step contracts by q. L is the largest over tasks, and over the seeds.
+
+    Args:
+        rows: of a condition with one adapted layer.
+        end: with L of the last checkpoint, the largest over all N, instead of that of the first.
+    """
+    name = "smoothness" if end else "smoothness_max"
+    measured = rows[rows["meta_step"] > 0] if end else rows
+    return float((2.0 / (measured[name] + measured["inner_l2"])).min())
 
 
 def contraction(rows: pd.DataFrame, inner_steps: int = 20) -> float:

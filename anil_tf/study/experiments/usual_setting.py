@@ -2,13 +2,21 @@
 
 N = 5 inner steps of alpha = 0.05 without l2, conv4, batch normalisation over the whole task, Adam at 1e-3: close to
 the public scripts for FC100 (learn2learn: N = 5, alpha = 0.1; stocBiO: N = 20, alpha = 0.05), and to an alpha for MAML.
+It is not a small alpha: for 32 filters it lies near 2/L, so tables show L beside it (`curvature`).
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from anil_tf.study import statistics
 from anil_tf.study.cell import Scalar
 from anil_tf.study.experiment import Data
 from anil_tf.study.scale import Scale
+from anil_tf.study.statistics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INNER_STEPS = 5
 INNER_STEP_SIZE = 0.05
@@ -60,5 +68,32 @@ def settings(
 
 
 def short_run(scale: Scale) -> int:
-    """Meta-steps of runs of which there are many: a fifth of the usual number, all of it at the paper's scale."""
+    """Meta-steps of runs of which there are many: a fifth of the usual number, all of it at full scale."""
     return scale.meta_steps if scale.name == "full" else max(4, scale.meta_steps // 5)
+
+
+CURVATURE_NOTE = (
+    "L: the largest curvature of the inner loss over 32 training tasks, at the initial weights and, where it was "
+    "measured, at the last checkpoint. Where alpha lies above 2/L, inner steps along the direction of curvature L lead "
+    "away from the minimum at first (exactly so for a quadratic)."
+)
+
+
+def curvature(runs: pd.DataFrame) -> dict[str, float | Interval]:
+    """Alpha beside L and 2/L: columns for a table; none if the rows have no curvature.
+
+    Args:
+        runs: rows of `training.run` in one setting, all seeds and checkpoints.
+    """
+    if "smoothness_max" not in runs:
+        return {}
+    by_step = runs.sort_values("meta_step").groupby("seed")
+    found = {"L at the start": by_step["smoothness_max"].first()}
+    if "smoothness" in runs:
+        # As they stand: `last` would pass over a last checkpoint that is missing.
+        found["L at the end"] = by_step["smoothness"].agg(lambda column: column.iloc[-1])
+    columns: dict[str, float | Interval] = {"alpha": INNER_STEP_SIZE}
+    for name, values in found.items():
+        columns[name] = statistics.mean(values)
+        columns[name.replace("L", "2/L")] = statistics.mean(2 / values)
+    return columns

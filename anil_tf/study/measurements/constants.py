@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
+import tensorflow as tf
 
+from anil_tf.adaptation.linear_problem import LinearProblem
+from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.problem import Tensors
+from anil_tf.models.structure import is_linear
 from anil_tf.study.learner_losses import task_losses
 from anil_tf.study.measurements.frozen_point import FrozenPoint
+from anil_tf.theory import linear_curvature
 from anil_tf.theory.bounds import Constants, softmax_constants
-from anil_tf.theory.landscape import block_landscape, concatenate, head_landscape
+from anil_tf.theory.landscape import block_landscape, concatenate
+from anil_tf.theory.task_derivatives import Loss
+
+# Second derivatives are taken evenly over the steps of the inner loop; by then it has gone most of its way.
+_SAMPLED_STEPS = 64
 
 
 def head_constants(point: FrozenPoint) -> Constants:
@@ -21,21 +32,91 @@ def head_constants(point: FrozenPoint) -> Constants:
     support, queries = point.features()
     squares = [float(np.max(np.sum(np.square(h), axis=-1))) for h in (support, queries)]
     limits = softmax_constants(math.sqrt(max(squares) + 1.0), point.l2)  # the 1 of the bias
-    curvatures = [
-        head_landscape(problem, point.start, [features], steps=0, step_size=1.0).smoothness_bound
-        for problem, features in (
-            (point.problem(), support),
-            (point.problem(support=False), queries),
-        )
-    ]
-    return dataclasses.replace(limits, smoothness=float(np.max(curvatures)))
+    curvatures = []
+    for problem, features in ((point.problem(), support), (point.problem(support=False), queries)):
+        assert isinstance(problem, LinearProblem), "only a linear head has closed forms"
+        found = linear_curvature.closed_forms(problem, point.start, [features])
+        curvatures.append(found["smoothness_bound"].max())
+    return dataclasses.replace(limits, smoothness=float(max(curvatures)))
+
+
+def worst(found: Iterable[Constants]) -> Constants:
+    """Constants that hold wherever one of these does: the smallest mu, the largest of all others."""
+    table = np.array([dataclasses.astuple(one) for one in found])
+    return Constants(
+        float(table[:, 0].min()), *(float(value) for value in table[:, 1:].max(axis=0))
+    )
 
 
 def sampled_constants(point: FrozenPoint, *, steps: int, step_size: float) -> Constants:
-    """All constants by head and body, the worst of the tasks: met along an inner loop, hence bounds from below."""
+    """The constants by head and body, the worst of all tasks: met along the inner loop, hence estimates from below.
+
+    mu of a linear head is lambda for sure. See `block_landscape` for the points that are tried.
+    """
     learner = point.learner(inner_steps=steps, inner_step_size=step_size)
-    found = []
-    for task in range(point.tasks):
-        losses = task_losses(learner, point.inputs, point.query_labels, task)
-        found.append(block_landscape(*losses, steps=steps, step_size=step_size))
-    return concatenate(found).constants()
+    found = [
+        block_landscape(
+            *task_losses(learner, point.inputs, point.query_labels, task),
+            steps=steps,
+            step_size=step_size,
+        )
+        for task in range(point.tasks)
+    ]
+    return _with_known_mu(concatenate(found).constants(), point)
+
+
+def sampled_head_constants(point: FrozenPoint, *, steps: int, step_size: float) -> Constants:
+    """`sampled_constants` by the head alone, on features that stand still: tau is 0."""
+    found = [
+        block_landscape(*_head_losses(point, task), [], steps=steps, step_size=step_size)
+        for task in range(point.tasks)
+    ]
+    return _with_known_mu(concatenate(found).constants(), point)
+
+
+def at_inverse_smoothness(
+    point: FrozenPoint, closed: Constants, *, steps: int
+) -> tuple[Constants, float]:
+    """Finds alpha = 1/L, and the constants by head and body met on the very inner loop of that alpha.
+
+    Args:
+        point: with a linear head.
+        closed: its `head_constants`.
+        steps: N of the longest inner loop; its first 64 steps are sampled.
+
+    Returns:
+        The sampled constants, and alpha: L is the larger of the closed form and of what is met at the start, and alpha
+        is halved or more if what is met further on puts it beyond 2/(L + mu), up to which bounds hold.
+    """
+
+    def sample(steps: int, step_size: float) -> Constants:
+        return sampled_constants(point, steps=steps, step_size=step_size)
+
+    steps = min(steps, _SAMPLED_STEPS)
+    step_size = 1.0 / max(closed.smoothness, sample(0, 1.0).smoothness)
+    while True:
+        sampled = sample(steps, step_size)
+        if step_size * (sampled.smoothness + sampled.mu) <= 2.0:
+            return sampled, step_size
+        step_size = 1.0 / sampled.smoothness
+
+
+def _with_known_mu(constants: Constants, point: FrozenPoint) -> Constants:
+    return dataclasses.replace(constants, mu=point.l2) if is_linear(point.head) else constants
+
+
+def _head_losses(point: FrozenPoint, task: int) -> tuple[Loss, Loss, Tensors]:
+    """Support and query loss of one task as functions of the head, for `block_landscape`, and w_0."""
+    support, queries = (features[task] for features in point.features())
+    of_support, of_queries = point.inputs["support_labels"][task], point.query_labels[task]
+
+    def loss(w: Tensors, features: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return LOSSES["cross_entropy"](point.logits(w, features), labels)
+
+    def support_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
+        return loss(w, support, of_support) + point.l2 * half_squared_norm(w)
+
+    def query_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
+        return loss(w, queries, of_queries)
+
+    return support_loss, query_loss, [part[task] for part in point.start]

@@ -20,17 +20,26 @@ from anil_tf import MetaLearner
 from anil_tf.adaptation import explicit, unrolled
 from anil_tf.adaptation.losses import LOSSES
 from anil_tf.adaptation.problem import TapedProblem, Tensors
-from anil_tf.study.measurements.constants import head_constants, sampled_constants
+from anil_tf.study.measurements.constants import (
+    at_inverse_smoothness,
+    head_constants,
+    sampled_head_constants,
+)
 from anil_tf.study.measurements.curvature import Gradient, assign, curvature, flat, joined, unflat
 from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
 from anil_tf.theory.bounds import Constants, Nonconvex, StronglyConvex
+
+COSINE = Constants(
+    mu=-1.0, smoothness=1.0, hessian_lipschitz=1.0, mixed_lipschitz=0.0, gradient_bound=1.0
+)
 
 
 def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """P3: the blocks ww and phiphi of L_meta at N = 1, 4, 16, ... and alpha = 1/L.
 
     The bound on ww holds for sure: its constants are closed forms of the features. That on phiphi takes constants met
-    at sampled points, which are lower bounds of the true ones. L is the larger of the two.
+    at points of the inner loop of all tasks, which are lower bounds of the true ones: an estimate. L, of which alpha is
+    the inverse, is the larger of the two.
 
     Args:
         settings: those of `frozen_point` with a linear head, and most_inner_steps.
@@ -40,10 +49,10 @@ def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """
     point = frozen_point(settings)
     closed = head_constants(point)
-    sampled = sampled_constants(point.first(1), steps=4, step_size=0.1)
-    step_size = 1.0 / max(closed.smoothness, sampled.smoothness)
+    most = settings["most_inner_steps"]
+    sampled, step_size = at_inverse_smoothness(point, closed, steps=most)
     rows = []
-    for steps in doubling(settings["most_inner_steps"])[::2]:
+    for steps in doubling(most)[::2]:
         learner = point.learner(inner_steps=steps, inner_step_size=step_size)
         of_blocks = {
             "ww": (learner.head_variables, StronglyConvex(closed, step_size, steps).blocks.ww),
@@ -69,11 +78,18 @@ def nonconvex(settings: dict[str, Any]) -> list[dict[str, Any]]:
         settings: those of `frozen_point` with head "two_layer", most_inner_steps, and step (c).
 
     Returns:
-        Rows with prediction, problem ("two_layer"), schedule ("fixed", "falling"), inner_steps, measured, bound.
+        Rows with prediction, problem ("two_layer"), schedule ("fixed", "falling"), inner_steps, measured, bound. L, rho
+        and M are by the head alone, as is what is measured: the features stand still. They are met on the inner loops
+        of all tasks at the largest N and alpha = c/L, L being that at the start, so that the bound is an estimate.
     """
     point = frozen_point(settings)
     features = point.features()
-    constants = sampled_constants(point.first(1), steps=4, step_size=0.1)
+    at_start = sampled_head_constants(point, steps=0, step_size=1.0)
+    constants = sampled_head_constants(
+        point,
+        steps=settings["most_inner_steps"],
+        step_size=settings["step"] / at_start.smoothness,
+    )
     start = [part[0] for part in point.start]
 
     def measure(steps: int, step_size: float) -> float:
@@ -92,10 +108,7 @@ def worst_case(settings: dict[str, Any]) -> list[dict[str, Any]]:
     Returns:
         Rows with prediction, problem ("cosine"), schedule ("fixed", "falling"), inner_steps, measured, bound.
     """
-    constants = Constants(
-        mu=-1.0, smoothness=1.0, hessian_lipschitz=1.0, mixed_lipschitz=0.0, gradient_bound=1.0
-    )
-    return _of_schedules("cosine", settings, constants, cosine_curvature)
+    return _of_schedules("cosine", settings, COSINE, cosine_curvature)
 
 
 def _of_schedules(

@@ -40,9 +40,10 @@ RULES = {
     "P10": Rule(
         "P10: Proposition 1 by its reverse recursion is the exact meta-gradient (derived).",
         "Norm of the difference between the recursion's and the unrolled meta-gradient over the norm of the latter, in "
-        "float64; the largest over N, head and body parts, a linear head, a two-layer head and MAML, and seeds. "
-        f"Supported if it is below {LIMIT:g}, not supported if not, inconclusive if a number is missing. The interval "
-        "is the range of the seeds.",
+        "float64; the largest over N = 1, 2, 4, over head and body parts, and over the cases: on the smooth body a "
+        "linear head (every seed), a two-layer head and MAML, and a linear head on conv4 (first seed). "
+        f"Supported if it is below {LIMIT:g}, not supported if not, inconclusive if a number is missing. The "
+        "interval is the range of the seeds.",
         "largest relative difference",
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 SMOOTH, USUAL = "smooth_conv4", "conv4"
 UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
 
-# A bound is exact in exact arithmetic: this much is rounding, and what is smaller than this cannot be told from it.
-ROUNDING, NOISE = 1e-6, 1e-12
+# A bound holds in exact arithmetic; computed, measured <= bound (1 + ROUNDING) + NOISE will do.
+ROUNDING, NOISE = 1e-6, 1e-13
+WITHIN = f"1 by more than rounding (measured <= bound (1 + {ROUNDING:g}) + {NOISE:g} will do)"
 
-Found = tuple[Interval, Verdict]
+# What the line of a bound is called where its constants are only the largest that were met.
+ESTIMATE = "derived formula, sampled constants (estimate)"
+
+# What was measured, what the rule says of it, and why the design could not decide it, if so: see `claims.Claim`.
+Found = tuple[Interval, Verdict] | tuple[Interval, Verdict, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Prediction:
         caption: of its picture.
         rules: key to rule; a key begins with the name.
         cells: what is run for it.
-        judge: interval and verdict of each rule, by its key.
+        judge: interval, verdict and, where the design cannot decide, the reason of each rule, by its key.
         panels: of its picture; none where nothing was measured.
         table: the numbers behind it; None where nothing was measured.
     """
@@ -87,6 +92,11 @@ def seeds(scale: Scale) -> tuple[int, ...]:
     return scale.seeds[:1] if scale.name == "smoke" else scale.seeds
 
 
+def not_at_smoke(cells: Callable[[Scale, Data], list[Cell]]) -> Callable[[Scale, Data], list[Cell]]:
+    """The cells at all scales but smoke, whose whole time the constants of the body alone would take."""
+    return lambda scale, data: [] if scale.name == "smoke" else cells(scale, data)
+
+
 def of(frame: pd.DataFrame, name: str, **settings: Any) -> pd.DataFrame:
     """The rows of one prediction; none where it was not run.
 
@@ -106,34 +116,91 @@ def of(frame: pd.DataFrame, name: str, **settings: Any) -> pd.DataFrame:
 # ---- Measurements beside bounds --------------------------------------------------------------------------------------
 
 
-def within(rows: pd.DataFrame, *, visible: bool = True) -> Found:
+def within(rows: pd.DataFrame, *, unseen: str = "") -> Found:
     """Whether measurements stay within their bounds, every one of them.
 
     Args:
         rows: with columns seed, measured and bound.
-        visible: whether the bound says enough to be seen.
+        unseen: why the bound says too little to be put to a test; "" if it says enough.
 
     Returns:
         The largest ratio of measured to bound, the "interval" being the range of the seeds' largest; and the verdict:
-        supported if it is at most 1, not supported if it is not, and inconclusive if a number is missing or the bound
-        says too little.
+        supported if all are within (see ROUNDING and NOISE), not supported if one is not, and inconclusive if a number
+        is missing or the bound says too little.
     """
     largest = closest(rows)
-    if not len(largest) or not np.isfinite(largest).all():
+    if not len(largest) or np.isnan(largest).any():
         return UNKNOWN, INCONCLUSIVE
     interval = Interval(largest.max(), largest.min(), largest.max(), len(largest))
     if interval.center > 1 + ROUNDING:
         return interval, NOT_SUPPORTED
-    return interval, SUPPORTED if visible else INCONCLUSIVE
+    return (interval, INCONCLUSIVE, unseen) if unseen else (interval, SUPPORTED)
 
 
 def closest(rows: pd.DataFrame) -> np.ndarray:
-    """The largest measured / bound of each seed, [seeds]; nan where a number is missing."""
+    """The largest (measured - NOISE) / bound of each seed, 0 or more, [seeds]; nan where a number is missing.
+
+    It exceeds 1 + ROUNDING just where a measurement exceeds bound (1 + ROUNDING) + NOISE.
+    """
     if rows.empty:
         return np.zeros(0)
-    told_apart = rows[~(rows["bound"] < NOISE)]
-    ratio = told_apart["measured"].astype(float) / told_apart["bound"].astype(float)
-    return ratio.groupby(told_apart["seed"]).apply(lambda one: one.max(skipna=False)).to_numpy()
+    measured, bound = (rows[name].to_numpy(float) for name in ("measured", "bound"))
+    over = np.where(np.isnan(measured), np.nan, np.maximum(measured - NOISE, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(over == 0, 0.0 * bound, over / bound)
+    grouped = rows.assign(ratio=ratio).groupby("seed")["ratio"]
+    return grouped.apply(lambda one: one.max(skipna=False)).to_numpy()
+
+
+def unseen(rows: pd.DataFrame, below: float, *, share: float = 1.0) -> str:
+    """Why q^N cannot be seen to fall: "q^64 = 0.73"; "" where it falls below a limit in every cell.
+
+    Args:
+        rows: with columns cell, contraction (q) and inner_steps.
+        below: the limit.
+        share: of the largest N of a cell, at which q^N is taken.
+    """
+    if rows.empty:
+        return ""
+    last = rows.groupby("cell")[["contraction", "inner_steps"]].agg(
+        {"contraction": "first", "inner_steps": "max"}
+    )
+    steps = last["inner_steps"] * share
+    power = last["contraction"] ** steps
+    worst = power.idxmax()
+    return "" if power[worst] < below else f"q^{steps[worst]:g} = {power[worst]:.2g}"
+
+
+def bound_panel(
+    parts: Sequence[tuple[pd.DataFrame, str, str]],
+    *,
+    x: str,
+    x_label: str,
+    y_label: str,
+    title: str,
+) -> Panel:
+    """Measurements beside their bounds, both axes logarithmic.
+
+    Args:
+        parts: rows with columns `x`, measured and bound; the label of what was measured; and that of the bound.
+        x: the column that goes to the right.
+        x_label: what it is.
+        y_label: what is measured.
+        title: of the panel.
+    """
+    from anil_tf.study import figures
+
+    series, ticks = [], set()
+    for rows, label, bound in parts:
+        limit = rows.groupby(x)["bound"].max()
+        series += [
+            figures.measured(rows, x=x, y="measured", label=label),
+            figures.bound(limit.index, limit.to_numpy(), bound.replace(", ", ",\n")),
+        ]
+        ticks |= set(limit.index)
+    return figures.Panel(
+        series, x_label, y_label, title, log_x=True, log_y=True, ticks=sorted(ticks)
+    )
 
 
 def ratio_table(rows: pd.DataFrame, by: list[str], title: str, note: str) -> Table | None:

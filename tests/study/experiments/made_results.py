@@ -60,6 +60,7 @@ def _training(settings, loss, smoothness):
                 "alpha": alpha,
                 "smoothness_median": smoothness if linear else math.nan,
                 "smoothness_max": smoothness if linear else math.nan,
+                "smoothness": smoothness if linear and step in (0, CHECKPOINTS[-1]) else math.nan,
                 "strong_convexity": strong_convexity if linear else math.nan,
                 "contraction_power": (1 - alpha * strong_convexity) ** settings["inner_steps"],
             }

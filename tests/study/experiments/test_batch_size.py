@@ -30,7 +30,8 @@ def made(exponent=-1.0, noise=0.01, loss=lambda size: 1.2 + 0.3 / size, spread=0
                 value = loss(size) + shift + (np.log(5) - loss(size)) * np.exp(-step / 10)
                 run = {"seed": seed, "meta_batch_size": size, "meta_step": step}
                 found = {"train_loss": value, "test_accuracy": 0.3, "diverged": False}
-                rows.append({"kind": batch_size.TRAINING} | run | found)
+                curved = {"smoothness_max": 40.0, "smoothness": {0: 40.0, 60: 30.0}.get(step)}
+                rows.append({"kind": batch_size.TRAINING} | run | found | curved)
     return pd.DataFrame(rows)
 
 
@@ -44,7 +45,7 @@ def test_what_holds_is_supported():
     assert verdicts(made()) == dict.fromkeys(KEYS, "supported")
 
 
-@pytest.mark.parametrize("exponent", [-0.5, -0.85, -1.15, 0.0])
+@pytest.mark.parametrize("exponent", [-0.5, -0.8, -1.2, 0.0])
 def test_another_power_of_the_batch_size_is_not_supported(exponent):
     found = verdicts(made(exponent=exponent))
     assert found["variance_head"] == found["variance_body"] == "not supported"
@@ -117,6 +118,18 @@ def test_the_noise_table_says_where_noise_and_signal_are_of_one_size():
     assert noise["B_noise"].map(lambda one: one.center).tolist() == pytest.approx(
         [20, 20], rel=0.02
     )
+
+
+def test_the_end_table_shows_alpha_beside_the_curvature():
+    end = batch_size.EXPERIMENT.tables(made())[1].frame
+    assert set(end["alpha"]) == {0.05}
+    assert [one.center for one in end["2/L at the start"]] == pytest.approx([2 / 40] * len(SIZES))
+    assert [one.center for one in end["L at the end"]] == pytest.approx([30.0] * len(SIZES))
+
+
+@pytest.mark.parametrize(("name", "steps"), [("small", 120), ("long", 400), ("full", 1000)])
+def test_runs_are_long_enough_for_a_large_batch_to_show(name, steps):
+    assert batch_size.run_length(SCALES[name]) == steps
 
 
 @pytest.mark.parametrize("name", SCALES)

@@ -14,7 +14,6 @@ from tests.study.experiments.made_results import learning, table, verdicts, with
 
 SMALL_SCALE = SCALES["small"]
 LEVEL_LARGE, LEVEL_SMALL = f"level: {LARGE.label}", f"level: {SMALL.label}"
-LEARNING_LARGE = f"learning: {LARGE.label}"
 
 
 def cells(scale=SMALL_SCALE):
@@ -48,7 +47,7 @@ def by_step_size(large, small, shrinking):
 def test_harm_at_the_large_step_alone_and_its_cure_are_supported():
     found = verdicts(EXPERIMENT, table(cells(), by_step_size(slower, faster, lambda n: 0.015)))
 
-    assert found[LEVEL_LARGE] == found[LEARNING_LARGE] == found["cure"] == SUPPORTED
+    assert found[LEVEL_LARGE] == found["cure"] == SUPPORTED
     assert found[LEVEL_SMALL] == NOT_SUPPORTED
 
 
@@ -91,21 +90,38 @@ def test_divergence_at_large_n_is_harm(at):
     found = verdicts(EXPERIMENT, frame)
     diverged = EXPERIMENT.tables(frame)[0].frame.set_index("condition")["diverged"]
 
-    assert found[LEVEL_LARGE] == found[LEARNING_LARGE] == found["cure"] == SUPPORTED
+    assert found[LEVEL_LARGE] == found["cure"] == SUPPORTED
     assert diverged[LARGE.label] == 9 and diverged[SHRINKING.label] == 0
 
 
-def test_a_loss_above_chance_counts_as_chance():
+def test_a_loss_above_chance_is_taken_as_it_is_and_counted():
     def loss(settings, step):
-        explodes = (
-            settings["inner_step_size"] == nonconvex.LARGE_STEP and settings["inner_steps"] >= 10
-        )
+        large = settings["inner_step_size"] == nonconvex.LARGE_STEP
+        explodes = large and settings["inner_steps"] >= 10
         return 50.0 if explodes else learning(same)(settings, step)
+
+    frame = table(cells(), loss)
+    rows = LARGE.rows(frame)
+    above = EXPERIMENT.tables(frame)[0].frame.set_index("condition")["end above chance"]
+
+    assert rows["level"].max() == pytest.approx(math.log(50))
+    assert rows.loc[rows["inner_steps"] == 20, "progress"].abs().max() == 0
+    assert above[LARGE.label] == 6 and above[SHRINKING.label] == 0
+
+
+@pytest.mark.parametrize("start, counts_as", [(1.5, math.log(5)), (3.0, 3.0)])
+def test_what_diverged_has_learned_nothing(start, counts_as):
+    """It counts as chance, or as its own start where that was worse."""
+
+    def loss(settings, step):
+        return {0: start, 12: 1.2}.get(step, math.nan)
 
     rows = LARGE.rows(table(cells(), loss))
 
-    assert rows["level"].max() == pytest.approx(math.log(math.log(5)))
-    assert rows.loc[rows["inner_steps"] == 20, "progress"].abs().max() == 0
+    assert rows.loc[rows["meta_step"] == 12, "level"].to_numpy() == pytest.approx(math.log(1.2))
+    assert rows.loc[rows["meta_step"] > 12, "level"].to_numpy() == pytest.approx(
+        math.log(counts_as)
+    )
 
 
 def test_one_seed_and_no_trend_are_inconclusive():

@@ -8,7 +8,7 @@ import pytest
 from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import nonconvex
-from anil_tf.study.experiments.same_step_size import EXPERIMENT, PAIRS, few
+from anil_tf.study.experiments.same_step_size import EXPERIMENT, PAIRS, SAFE_STEP, few
 from anil_tf.study.scale import SCALES
 from tests.study.experiments.made_results import learning, table, verdicts
 
@@ -56,12 +56,22 @@ def test_verdicts(convex, other, signs, difference):
 
 def test_a_contraction_too_weak_to_see_is_inconclusive():
     frame = table(cells(), by_geometry(faster, slower))
-    convex = (frame["adapted_layers"] == 1) & (frame["inner_step_size"] == nonconvex.SMALL_STEP)
+    convex = (frame["adapted_layers"] == 1) & (frame["inner_step_size"] == SAFE_STEP)
     frame.loc[convex, "alpha"] = 0.001
     found = verdicts(EXPERIMENT, frame)
 
     assert found[SIGNS] == found[DIFFERENCE] == INCONCLUSIVE
+    assert {claim.reason for claim in EXPERIMENT.judge(frame)} == {"q^20 = 0.99", ""}
     assert found[f"signs: {PAIRS[1][0].alpha}"] == SUPPORTED
+
+
+def test_beyond_the_largest_step_of_the_theory_it_says_nothing():
+    frame = table(cells(), by_geometry(faster, slower), smoothness=60.0)
+    found = verdicts(EXPERIMENT, frame)
+
+    assert found[f"signs: {PAIRS[1][0].alpha}"] == INCONCLUSIVE  # 0.05 > 2/60.5 > 0.02
+    assert found[SIGNS] == SUPPORTED
+    assert {claim.reason for claim in EXPERIMENT.judge(frame)} == {"2/(L + mu) = 0.0331", ""}
 
 
 def test_one_seed_is_inconclusive():
@@ -85,11 +95,12 @@ def test_only_n_that_both_ran_are_compared():
     assert between and verdicts(EXPERIMENT, table(cells(), loss))[SIGNS] == SUPPORTED
 
 
-def test_the_nonconvex_cells_are_those_of_the_second_experiment():
-    mine = {cell for cell in cells() if cell.settings["adapted_layers"] == 2}
+def test_the_nonconvex_cells_at_the_larger_step_are_those_of_the_second_experiment():
+    theirs = set(nonconvex.EXPERIMENT.cells(SMALL_SCALE, Data("fc100")))
+    shared = set(cells()) & theirs
 
-    assert mine <= set(nonconvex.EXPERIMENT.cells(SMALL_SCALE, Data("fc100")))
-    assert len(mine) == 36 and len(set(cells()) - mine) == 2 * 3 * 3
+    assert {cell.settings["inner_step_size"] for cell in shared} == {nonconvex.SMALL_STEP}
+    assert len(shared) == 6 * 3 and len(set(cells()) - shared) == 3 * 3 * 3
     assert few((1, 3, 5, 7, 10, 20)) == (1, 5, 20) and few((1, 5)) == (1, 5)
 
 

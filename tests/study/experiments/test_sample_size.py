@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anil_tf import episodes
 from anil_tf.study import results
 from anil_tf.study.experiment import Data
-from anil_tf.study.experiments import batch_size, sample_size
+from anil_tf.study.experiments import sample_size
 from anil_tf.study.scale import SCALES
 
 STEPS = (0, 4, 16, 60)
@@ -110,14 +111,41 @@ def test_pictures_and_tables_come_from_the_csv_and_from_half_of_it(tmp_path, kin
     assert table.frame[["shots", "queries"]].values.tolist() == [list(size) for size in SIZES]
 
 
+@pytest.mark.parametrize(("shots", "queries"), [(1, 5), (10, 5), (5, 1), (5, 10)])
+def test_what_the_page_says_that_cells_share_is_what_tasks_share(shots, queries):
+    """The same classes, each with its images in one order: the first are support, the next are queries."""
+    usual = episodes.load(
+        "glyphs", split="train", ways=5, shots=5, queries=5, meta_batch_size=2, seed=1
+    )
+    other = usual.replace(shots=shots, queries=queries)
+    (mine, _), (theirs, _) = usual.batch(3), other.batch(3)
+    ours, others = (
+        np.concatenate(
+            [
+                inputs[f"{part}_images"].numpy().reshape(2, 5, -1, *usual.image_shape)
+                for part in ("support", "query")
+            ],
+            axis=2,
+        )
+        for inputs in (mine, theirs)
+    )
+    count = min(ours.shape[2], others.shape[2])
+    np.testing.assert_array_equal(ours[:, :, :count], others[:, :, :count])
+
+
 @pytest.mark.parametrize("name", SCALES)
-def test_cells_cross_in_one_that_the_sweep_of_the_batch_size_has_too(name):
+def test_cells_cross_in_one_and_are_evaluated_on_as_many_queries(name):
     scale, data = SCALES[name], Data("fc100")
     cells = sample_size.EXPERIMENT.cells(scale, data)
     training = [cell for cell in cells if cell.kind == sample_size.TRAINING]
     assert len(set(cells)) == len(cells) == len(training) + len(scale.seeds)
-    shared = set(training) & set(batch_size.EXPERIMENT.cells(scale, data))
-    assert len(shared) == len(scale.seeds)
+    assert {cell.settings["evaluation_queries"] for cell in training} == {scale.queries}
+    usual = [
+        cell
+        for cell in training
+        if (cell.settings["shots"], cell.settings["queries"]) == (scale.shots, scale.queries)
+    ]
+    assert len(usual) == len(scale.seeds)
     sizes = cells[0].settings["sizes"].split()
     assert sorted(sizes) == sorted(
         {f"1x{cell.settings['shots']}x{cell.settings['queries']}" for cell in training}

@@ -9,7 +9,13 @@ from anil_tf.study import report
 from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, VERDICTS
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import strongly_convex, sweeps
-from anil_tf.study.experiments.strongly_convex import EXPERIMENT, LARGEST_STEP, PAPERS_STEP, SMOOTH
+from anil_tf.study.experiments.strongly_convex import (
+    EXPERIMENT,
+    LARGEST_STEP,
+    PAPERS_STEP,
+    SMOOTH,
+    STRONGER,
+)
 from anil_tf.study.scale import SCALES
 from tests.study.experiments.made_results import learning, table, verdicts, without
 
@@ -74,6 +80,9 @@ def test_where_the_contraction_is_too_weak_the_only_verdict_is_inconclusive():
     assert unseen and sweeps.trend(WEAK.rows(frame), sweeps.LEVEL).high < 0  # though it is there
     for one in unseen:
         assert {verdict for key, verdict in found.items() if one.label in key} == {INCONCLUSIVE}
+    reasons = {one.claim: one.reason for one in EXPERIMENT.judge(frame)}
+    assert reasons[EXPERIMENT.rules[f"per_step: {WEAK.label}"].claim] == "q^20 = 0.98"
+    assert reasons[EXPERIMENT.rules[PER_STEP].claim] == ""
 
 
 def test_the_gate_takes_the_weakest_seed():
@@ -156,13 +165,13 @@ def test_the_cells_are_the_issue_s():
     runs = [cell.settings for cell in found if not cell.alone]
     usual = {(one["inner_l2"], one["inner_step_size"]) for one in runs if one["body"] == "conv4"}
 
-    assert usual == {(l2, "1/L") for l2 in (0, 0.01, 0.1, 0.5)} | {
+    assert usual == {(l2, "1/L") for l2 in (0, 0.01, 0.1, 0.5, 2)} | {
         (l2, "mu/L^2") for l2 in (0.01, 0.1, 0.5)
     }
     assert {one["inner_steps"] for one in runs} == {1, 3, 5, 7, 10, 20}
-    assert len(set(found)) == len(found) == 8 * 6 * 3 + 6
+    assert len(set(found)) == len(found) == 9 * 6 * 3 + 6
     assert {cell.settings["inner_steps"] for cell in found if cell.alone} == {1, 3, 5, 7, 10, 20}
-    assert runs[0]["inner_l2"] == 0.5 and SMOOTH.body == "smooth_conv4"
+    assert runs[0]["inner_l2"] == STRONGER.inner_l2 and SMOOTH.body == "smooth_conv4"
 
 
 def test_the_report_is_the_same_from_the_file(tmp_path):
@@ -176,7 +185,7 @@ def test_the_report_is_the_same_from_the_file(tmp_path):
 
     assert pictures[0].file == "loss.png" and len(pictures) == 6
     assert all(0 < (tmp_path / one.file).stat().st_size < 120_000 for one in pictures)
-    assert "q^N" in tables[1].frame and len(tables[1].frame) == 8 * 6
+    assert "q^N" in tables[1].frame and len(tables[1].frame) == 9 * 6
     assert text.count("q^20") > 3 and all(word in text for word in VERDICTS[::2])
 
 

@@ -1,8 +1,12 @@
 """P8's runner: the rows that it makes, each beside its own bound."""
 
+import dataclasses
+
 import pytest
 
-from anil_tf.study.measurements import sampling
+from anil_tf.study.learners import make_tasks
+from anil_tf.study.measurements import constants, sampling
+from anil_tf.study.measurements.frozen_point import frozen_point
 from tests.study.measurements.settings import SETTINGS
 
 
@@ -19,3 +23,29 @@ def test_rows_stay_within_bounds_that_fall_as_one_over_b():
     assert all(0 < row["measured"] < row["bound"] for row in rows)
     for one, two in zip(rows[:2], rows[2:], strict=True):
         assert one["bound"] == pytest.approx(2 * two["bound"])
+
+
+def test_the_closed_constants_are_of_the_very_tasks_drawn():
+    point = frozen_point(SETTINGS)
+    drawn = make_tasks(SETTINGS, "train", meta_batch_size=2, seed=7)
+    found = sampling.closed_constants(point, [drawn], draws=3)
+    single = []
+    for step in range(3):
+        inputs, labels = drawn.batch(step)
+        one = dataclasses.replace(point, inputs=inputs, query_labels=labels)
+        single.append(constants.head_constants(one))
+    for name in ("smoothness", "gradient_bound"):
+        values = [getattr(one, name) for one in single]
+        assert getattr(found, name) == max(values) > min(values)
+
+
+def test_seeds_of_sizes_and_cells_are_their_own():
+    cells = [SETTINGS | {"seed": seed} for seed in range(4)]
+    seeds = {
+        sampling._tasks(one, steps, batch).seed
+        for one in cells
+        for steps in (1, 4, 16)
+        for batch in (1, 2, 4, 8)
+    }
+    assert len(seeds) == 48
+    assert min(seeds) > 1000 + max(one["seed"] for one in cells)

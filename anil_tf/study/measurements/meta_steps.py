@@ -2,8 +2,9 @@
 
 Plain gradient descent on the mean query loss of a few fixed tasks, with one outer step size for all N: what theory
 calls full batch. Nothing is sampled, so the loss needs no smoothing, and K(eps), the first meta-step below a loss, is
-exact. The inner step size is a multiple of 1/L, with L in closed form for a linear head on the initial features; the
-two-layer head of P7 has the same alpha as the linear head of P5, as a reviewer of the paper asked.
+exact. The inner step size is a multiple of 1/L, with L in closed form for a linear head with a given l2 on the initial
+features, whatever the head is: so P7's two-layer head has the same alpha as P5's linear one, as a reviewer of the paper
+asked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from anil_tf.study.measurements.frozen_point import frozen_point
 from anil_tf.study.training import checkpoint_steps
 
 # Losses to reach, as shares of chance, log(ways): from the easiest to the hardest.
-SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+SHARES = tuple(round(1 - 0.02 * n, 2) for n in range(1, 50))
 
 
 def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -28,7 +29,8 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
 
     Args:
         settings: those of `frozen_point`, prediction ("P5" or "P7"), inner_steps (N), step (c), schedule ("fixed":
-            alpha = c/L; "falling": c/(L N)), outer_step_size, meta_steps (K), checkpoints.
+            alpha = c/L; "falling": c/(L N)), reference_l2 (the lambda of the linear head that L is of),
+            outer_step_size, meta_steps (K), checkpoints.
 
     Returns:
         Rows of two records: "curve", one per checkpoint with meta_step and loss (nats), missing once it is not finite;
@@ -37,8 +39,9 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """
     point = frozen_point(settings, dtype="float32")
     steps = settings["inner_steps"]
-    linear = frozen_point({**settings, "head": "linear"}, dtype="float32")
-    step_size = settings["step"] / head_constants(linear).smoothness
+    linear = {**settings, "head": "linear", "inner_l2": settings["reference_l2"]}
+    smoothness = head_constants(frozen_point(linear, dtype="float32")).smoothness
+    step_size = settings["step"] / smoothness
     step_size /= steps if settings["schedule"] == "falling" else 1
     learner = point.learner(inner_steps=steps, inner_step_size=step_size)
     variables = [variable.value for variable in learner.trainable_variables]
