@@ -70,6 +70,12 @@ HEADLINES = (
         ("learning: *",),
     ),
     Headline(
+        "It is the strong convexity that makes a larger N faster: with a large lambda more than without any.",
+        DERIVATION,
+        "strongly_convex",
+        ("convexity",),
+    ),
+    Headline(
         "Strongly convex inner loss: a moderate N is best in running time.",
         SUMMARY,
         "strongly_convex",

@@ -114,7 +114,7 @@ _READING = f"""\
   and the smallest curvature of the inner loss in the head, q = 1 - alpha mu; B tasks make a meta-step, of which there
   are K."""
 
-_TRIALS = "- Settings were tried out on seed 0, which is not among the seeds."
+_TRIALS = "- Settings were tried out on the seeds 0 to 3, which are not among the seeds."
 
 _ATTRIBUTED_READING = """\
 These formulas are recalled, with the confidence that the last column gives; the paper's text was not at hand to check

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from anil_tf.study.experiment import Experiment
 
-# Said instead of the words on seed 0 wherever this scale is shown.
+# Said instead of the words on the seeds of trials wherever this scale is shown.
 SMOKE = (
     "This is the scale smoke, a check that all of it runs. Its seeds include 0, on which settings were tried out; its "
     "verdicts are no evidence."

@@ -26,7 +26,7 @@ NAME = "batch_size"
 TRAINING, VARIANCE = "training.run", "gradient_variance.run"  # kinds of cells
 BLOCKS = ("head", "body")
 # R, meta-batches of each size: a variance of normal vectors has a relative error of at most sqrt(2 / (R - 1)).
-DRAWS = {"smoke": 8, "small": 64, "long": 128, "full": 256}
+DRAWS = {"smoke": 8, "small": 40, "long": 128, "full": 256}
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
 
 _VARIANCE_RULE = (

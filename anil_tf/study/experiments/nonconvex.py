@@ -113,8 +113,8 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
 
 
 def meta_steps(scale: Scale) -> int:
-    """K: less than half of the scale's, since adapting a convolution costs more."""
-    return sweeps.shortened(scale, 0.4)
+    """K: a third of the scale's, since adapting a convolution costs more."""
+    return sweeps.shortened(scale, 1 / 3)
 
 
 # ---- Verdicts ------------------------------------------------------------------------------------------------------

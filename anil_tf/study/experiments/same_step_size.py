@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "same_step_size"
 INNER_L2 = 0.5  # the strongest convexity that the paper's settings reach
-# With 32 filters L is 31 to 43 at the start (seed 0, which is not in the study), and the bounds end at 2/(L + mu).
+# With 32 filters L is 31 to 43 at the start (on seed 0), and the bounds end at 2/(L + mu).
 SAFE_STEP = 0.02
 
 # Strongly convex, nonconvex. At the larger step the nonconvex runs are those of the second experiment.

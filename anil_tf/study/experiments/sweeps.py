@@ -218,6 +218,26 @@ def heights(rows: pd.DataFrame, reading: str) -> tuple[np.ndarray, np.ndarray]:
     return _by_seed(rows, lambda run: statistics.area_under(run["meta_step"], run[reading]))
 
 
+def until(rows: pd.DataFrame, end: float) -> pd.DataFrame:
+    """The curves cut off at a meta-step, on the straight line between their points.
+
+    Args:
+        rows: of one condition, from `Condition.rows`.
+        end: the meta-step; none of the runs ends before.
+
+    Returns:
+        `seed`, `inner_steps`, `meta_step`, `level` and `progress` up to there.
+    """
+    import pandas as pd
+
+    parts = []
+    for (seed, steps), run in rows.groupby(["seed", "inner_steps"]):
+        at = [*run.loc[run["meta_step"] < end, "meta_step"], end]
+        readings = {name: np.interp(at, run["meta_step"], run[name]) for name in (LEVEL, PROGRESS)}
+        parts.append(pd.DataFrame({"seed": seed, "inner_steps": steps, "meta_step": at} | readings))
+    return pd.concat(parts, ignore_index=True)
+
+
 def trend(rows: pd.DataFrame, reading: str) -> Interval:
     """The change of the training loss for each doubling of N, in per cent of the loss; negative is faster.
 
@@ -452,7 +472,8 @@ def _curve_panel(
         y_label=y_label,
         title=title,
         lines={"chance": chance},
-        y_limits=(None, 1.6 * chance) if y == "train_loss" else (None, None),
+        # Runs that explode would flatten all others.
+        y_limits=(0.95 * rows[y].min(), 1.6 * chance) if y == "train_loss" else (None, None),
     )
 
 

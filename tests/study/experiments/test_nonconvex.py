@@ -126,7 +126,7 @@ def test_what_diverged_has_learned_nothing(start, counts_as):
 
 def test_one_seed_and_no_trend_are_inconclusive():
     def even(settings, step):
-        luck = {1: 1, 2: -1, 3: 0.3}[settings["seed"]] * math.log2(settings["inner_steps"])
+        luck = {4: 1, 5: -1, 6: 0.3}[settings["seed"]] * math.log2(settings["inner_steps"])
         return 1 + 0.5 * math.exp(-(0.004 + 0.0004 * luck) * step)
 
     one_seed = dataclasses.replace(SMALL_SCALE, seeds=(0,))
@@ -137,7 +137,7 @@ def test_one_seed_and_no_trend_are_inconclusive():
 
 
 def test_a_missing_run_is_not_left_out_in_silence():
-    some = without(cells(), seed=1, inner_steps=10, inner_step_size=nonconvex.LARGE_STEP)
+    some = without(cells(), seed=4, inner_steps=10, inner_step_size=nonconvex.LARGE_STEP)
     found = verdicts(EXPERIMENT, table(some, by_step_size(slower, faster, same)))
 
     assert found[LEVEL_LARGE] == found["cure"] == INCONCLUSIVE
