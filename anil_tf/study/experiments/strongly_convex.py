@@ -195,10 +195,12 @@ def _contrast(strong: pd.DataFrame, flat: pd.DataFrame) -> tuple[Interval, Verdi
     if strong.empty or flat.empty:
         return sweeps.UNKNOWN, INCONCLUSIVE, "not run"
     end = min(rows["meta_step"].max() for rows in (strong, flat))
-    slopes = [sweeps.slopes(sweeps.until(rows, end), LEVEL) for rows in (strong, flat)]
-    if len(slopes[0]) != len(slopes[1]):
+    with_lambda, without = (
+        sweeps.slopes(sweeps.until(rows, end), LEVEL) for rows in (strong, flat)
+    )
+    if len(with_lambda) != len(without):
         return sweeps.UNKNOWN, INCONCLUSIVE, ""
-    difference = statistics.paired(*slopes).map(sweeps.percent)
+    difference = statistics.paired(with_lambda, without).map(sweeps.percent)
     verdict = statistics.decide(difference, expected="below", than=0.0, indifference=NO_MATTER)
     return difference, verdict, ""
 
