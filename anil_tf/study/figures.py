@@ -366,7 +366,8 @@ def _draw_panel(axes: Axes, panel: Panel, legend: bool) -> None:
     axes.set_axisbelow(True)
     if legend and _legend(panel):
         handles, labels = _handles(axes, _legend(panel))
-        axes.legend(handles, labels, frameon=False, fontsize=8.5, handlelength=2.8)
+        legend_box = axes.legend(handles, labels, fontsize=8.5, handlelength=2.8, edgecolor="none")
+        legend_box.set_zorder(5)  # above the lines, which its ground would else run through
 
 
 def _side_by_side(axes: Axes, series: Sequence[Series]) -> list[Transform]:
@@ -397,6 +398,7 @@ def _draw_series(axes: Axes, one: Series, styles: Any, place: Transform) -> None
     look: dict[str, Any] = {
         "color": colour,
         "marker": marker,
+        "fillstyle": "full" if style < len(_COLOURS) else "none",  # where the colours begin anew
         "markersize": 5.5,
         "label": one.label or None,
     }
@@ -411,7 +413,9 @@ def _draw_series(axes: Axes, one: Series, styles: Any, place: Transform) -> None
         axes.autoscale_view()
         return
     dashes = _DASHES[style % len(_DASHES)]
-    axes.plot(x, y, linestyle=dashes, linewidth=1.6, mec="white", mew=0.4, zorder=3, **look)
+    if look["fillstyle"] == "full":
+        look |= {"mec": "white", "mew": 0.4}
+    axes.plot(x, y, linestyle=dashes, linewidth=1.6, zorder=3, **look)
     if one.low is not None and one.high is not None:
         low, high = np.asarray(one.low, np.float64), np.asarray(one.high, np.float64)
         axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0, zorder=1)

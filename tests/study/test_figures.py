@@ -111,6 +111,25 @@ def test_lines_differ_without_colour(tmp_path, drawn):
     assert len({marker for marker, _ in looks}) == len(INNER_STEPS)
 
 
+def test_more_series_than_colours_differ_in_their_markers(tmp_path, drawn):
+    lines = [Series(f"{n}", [1, 2], [n, n], kind="points") for n in range(9)]
+    figures.draw([Panel(lines, "x", "y")], tmp_path / "a.png")
+    looks = {
+        (line.get_color(), line.get_fillstyle())
+        for line in (bars.lines[0] for bars in drawn[0].axes[0].containers)
+    }
+    assert len(looks) == len(lines)
+
+
+def test_the_ground_of_a_legend_hides_the_lines_behind_its_words(tmp_path, drawn):
+    bound = figures.bound([1, 2], [1, 1])
+    figures.draw([Panel([bound], "x", "y")], tmp_path / "a.png")
+    axes = drawn[0].axes[0]
+    legend = axes.get_legend()
+    assert legend.get_frame().get_visible() and legend.get_frame_on()
+    assert legend.get_zorder() > max(line.get_zorder() for line in axes.lines)
+
+
 def test_bounds_are_black_and_broken_and_published_numbers_open(tmp_path, drawn):
     x = [1, 2, 4]
     series = [

@@ -157,7 +157,7 @@ def training_cells(condition: Condition, scale: Scale, data: Data) -> list[Cell]
 def _share(condition: Condition) -> float:
     """Of the scale's meta-steps: the less is to be expected, the fewer."""
     if condition in PAPERS_STEP:
-        return 1 / 3 if condition == PAPERS_STEP[0] else 1 / 10
+        return 1 / 10
     return 1 / 2 if condition in LARGEST_STEP[1:] else 2 / 3
 
 

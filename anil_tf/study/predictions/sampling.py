@@ -87,15 +87,16 @@ def _exponent(rows: pd.DataFrame) -> Found:
 def panels(frame: pd.DataFrame) -> list[Panel]:
     """Variance against B for each N, head and body apart."""
     found = []
-    for block, name in zip(BLOCKS, ("derived bounds", ESTIMATE), strict=True):
+    titles = ("head: derived bounds", "body: derived formula, sampled constants")
+    for block, title in zip(BLOCKS, titles, strict=True):
         rows = of(frame, "P8", block=block)
         parts = [
-            (part, f"N = {steps:g}", name if steps == rows["inner_steps"].min() else "")
+            (part, f"N = {steps:g}", "bound" if steps == rows["inner_steps"].min() else "")
             for steps, part in (rows.groupby("inner_steps") if len(rows) else ())
         ]
         labels = {"x_label": "tasks in a meta-batch, B", "y_label": "variance of the meta-gradient"}
         if parts:
-            found.append(bound_panel(parts, x="batch", title=block, **labels))
+            found.append(bound_panel(parts, x="batch", title=title, **labels))
     return found
 
 

@@ -131,13 +131,27 @@ def test_without_timings_there_is_no_verdict_in_time():
     ids=["with lambda", "alike", "without"],
 )
 def test_whether_it_is_the_convexity(gain, verdict):
-    """The runs without lambda are shorter: only what both ran is compared."""
-
     def loss(settings, step):
         helped = gain if settings["inner_l2"] == STRONGER.inner_l2 else 0.0
         return learning(lambda n: 0.002 * (1 + (1 + helped) * math.log2(n)))(settings, step)
 
     assert verdicts(EXPERIMENT, table(cells(), loss))["convexity"] == verdict
+
+
+def test_the_convexity_is_judged_on_what_both_ran():
+    """The runs without lambda are shorter, and what the others do after that is left out."""
+    end = 108
+
+    def loss(settings, step):
+        gain = 0.5 if step <= end else -5.0
+        helped = gain if settings["inner_l2"] == STRONGER.inner_l2 else 0.0
+        return learning(lambda n: 0.002 * (1 + (1 + helped) * math.log2(n)))(settings, step)
+
+    frame = table(cells(), loss)
+    beyond = (frame["inner_l2"] == 0.0) & (frame["meta_step"] > end)
+
+    assert verdicts(EXPERIMENT, frame[~beyond])["convexity"] == SUPPORTED
+    assert verdicts(EXPERIMENT, frame)["convexity"] == NOT_SUPPORTED
 
 
 def test_one_seed_is_inconclusive():
