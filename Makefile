@@ -5,6 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 WORKERS ?= 2
 QUICKSTART_DIR ?= runs/quickstart
+EXPORT_DIR ?= $(QUICKSTART_DIR)_export
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ STAMP := $(VENV)/.requirements-installed
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format lock benchmark bazel-test clean
+.PHONY: help quickstart test test-slow lint format lock benchmark bazel-test pictures clean
 
 # TensorFlow's start-up notes are of no use to a user; warnings of our own are not affected.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -72,6 +73,9 @@ bazel-test: $(STAMP) ## run the fast tests under Bazel (installs Debian's bazel-
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq bazel-bootstrap; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(TFDS_DATA_DIR),TFDS_DATA_DIR="$(abspath $(TFDS_DATA_DIR))") bazel test //...
+
+pictures: $(STAMP) ## make the pictures of the demo page in docs/ anew (EXPORT_DIR=DIR; needs chromium and chromedriver)
+	$(BIN)/python -m tests.deploy.demo.screenshots $(EXPORT_DIR) docs
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
@@ -104,6 +104,53 @@ class _OrAuto(_Parser):
         return "auto" if argument == "auto" else self._other.parse(argument)
 
 
+class Range(NamedTuple):
+    """From `low` to `high`, both included; written LOW:HIGH."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low!r}:{self.high!r}"
+
+
+class Choices(tuple[int, ...]):
+    """A few numbers to choose from; written with commas between them."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+class _Range(_Parser):
+    """LOW:HIGH, two numbers of which another parser accepts each."""
+
+    def __init__(self, number: _Number, example: str):
+        super().__init__(f"LOW:HIGH with LOW below HIGH, each {number.accepted}, such as {example}")
+        self._number = number
+
+    def convert(self, argument: Any) -> Range:
+        low, high = argument if isinstance(argument, Range) else argument.split(":")
+        made = Range(self._number.convert(low), self._number.convert(high))
+        if not made.low < made.high:
+            raise ValueError
+        return made
+
+
+class _Choices(_Parser):
+    """Two or more different integers with commas between them."""
+
+    def __init__(self, lower: int, example: str):
+        super().__init__(f"two or more integers of at least {lower}, such as {example}")
+        self._lower = lower
+
+    def convert(self, argument: Any) -> Choices:
+        values = argument if isinstance(argument, Choices) else argument.split(",")
+        made = Choices(int(value) for value in values)
+        if len(made) < 2 or len(set(made)) < len(made) or min(made) < self._lower:
+            raise ValueError
+        return made
+
+
 class _Boolean(_Parser):
     """True or false; absl adds --noNAME to it."""
 
@@ -149,6 +196,13 @@ def _or_auto(flag: _Flag):
 
 def _boolean(name: str, default: bool, help: str):
     return _Flag(name, default, _Boolean(), help)
+
+
+def _range(flag: _Flag, example: str):
+    """--search_NAME: the range that a search takes the values of another flag from."""
+    assert isinstance(flag.parser, _Number)
+    help = f"Range of --{flag.name}; logarithmic, unless LOW is 0."
+    return _Flag(f"search_{flag.name}", None, _Range(flag.parser, example), help)
 
 
 def _choice(name: str, default: str | None, choices: Sequence[str], help: str):
@@ -505,22 +559,139 @@ GROUPS: dict[str, tuple[str, list[_Flag]]] = {
             ),
         ],
     ),
+    # ---- bin/tune.py ----
+    "tuning": (
+        "Tuning: which settings are tried, and for how long. --search_NAME searches the values of "
+        "--NAME;\nwithout any: inner step size, inner steps and outer step size of the body",
+        [
+            _range(_real("inner_step_size", None, "", open_below=True), "0.01:1"),
+            _range(_integer("inner_steps", None, "", lower=0), "1:20"),
+            _range(_real("inner_l2", None, ""), "0:0.1"),
+            _range(_real("outer_step_size_body", None, ""), "0.0001:0.01"),
+            _range(_real("outer_step_size_head", None, ""), "0.0001:0.1"),
+            _boolean("search_first_order", False, "Both with and without --first_order."),
+            _Flag(
+                "search_filters",
+                None,
+                _Choices(1, "16,32,64"),
+                "Values of --filters.",
+            ),
+            _choice(
+                "tuner",
+                "bayesian",
+                ("random", "bayesian", "hyperband"),
+                "KerasTuner's random search, Bayesian optimisation (a Gaussian process) or "
+                "Hyperband (many short trials, of which the best are trained on).",
+            ),
+            _integer(
+                "trials",
+                None,
+                "Most trials, those of earlier starts included. (default: 20, or as many as "
+                "--minutes allow)",
+            ),
+            _real(
+                "minutes",
+                None,
+                "Begin no trial after so many minutes, those of earlier starts included.",
+                open_below=True,
+            ),
+            _integer(
+                "trial_epochs",
+                None,
+                "Epochs of a trial, where it is shorter than the training with --epochs that "
+                "best.flags repeats. (default: --epochs)",
+            ),
+            _text(
+                "output_dir",
+                None,
+                "Where the search goes. An existing one with the same flags goes on.",
+                "a directory",
+            ),
+            _real(
+                "chief_timeout",
+                300.0,
+                "With chief and workers: seconds without a sign of life after which the chief ends "
+                "with a worker, or a worker with the chief.",
+                open_below=True,
+            ),
+        ],
+    ),
+    # ---- export.py -------------------------------------------------------------------------------
+    "export": (
+        "Export",
+        [
+            _text("run_dir", None, "The finished run that is exported.", "a run directory"),
+            _text("output_dir", None, "The directory that is made of it.", "a directory"),
+            _boolean("overwrite", False, "Replace the export that is in --output_dir."),
+            _choice(
+                "format",
+                "saved_model",
+                ("saved_model", "litert", "stablehlo"),
+                "What is written: saved_model = TensorFlow's own, with every learner and check; litert = "
+                "for phones, a linear head; stablehlo = one program of fixed sizes, for JAX.",
+            ),
+            _choice(
+                "normalization",
+                "support",
+                ("support", "running", "episode"),
+                "Statistics of batch normalisation in the export, whatever the run was trained with: of "
+                "the examples (support), or moving averages (running). episode is refused without "
+                "--force: answers would depend on the other images asked with them.",
+            ),
+            _boolean("force", False, "Export --normalization=episode all the same."),
+            _integer(
+                "episodes",
+                1000,
+                "Test episodes that the exported file is measured on; 0 = none, as the model card "
+                "then says.",
+                lower=0,
+            ),
+            _integer(
+                "calibration_episodes",
+                200,
+                "Validation episodes that the temperature of the probabilities is fitted on; 0 = no "
+                "temperature.",
+                lower=0,
+            ),
+        ],
+    ),
+    "demo": (
+        "Page",
+        [
+            _text("export_dir", None, "What bin/export.py wrote.", "a directory"),
+            _text(
+                "variant",
+                None,
+                "Which of the export's files, such as int8 of a litert export (default: its first).",
+                "the name of a variant",
+            ),
+            _text(
+                "host",
+                "127.0.0.1",
+                "The address to listen on. The default can be reached from this machine only; 0.0.0.0 "
+                "is every network that it is in.",
+                "an address or a host name",
+            ),
+            _integer("port", 8000, "The port; 0 = any that is free.", lower=0, upper=65535),
+        ],
+    ),
     "benchmark": (
         "Benchmark",
         [
             _choice(
                 "suite",
                 "input",
-                ("input", "step"),
+                ("input", "step", "deploy"),
                 "What is measured: input = drawing tasks, as a share of a meta-step; step = the "
                 "meta-step beside plain training and PyTorch, its memory, and how its cost grows "
-                "(half an hour; a picture goes beside --output).",
+                "(half an hour; a picture goes beside --output); deploy = adapting and predicting by "
+                "Keras, SavedModel, LiteRT and PyTorch on one core (a quarter of an hour).",
             ),
             _text("output", None, "Where the result goes, as JSON.", "a file"),
             _text(
                 "pytorch",
                 None,
-                "With --suite=step: a Python interpreter that has benchmarks/requirements.txt. "
+                "With --suite=step or deploy: a Python interpreter that has benchmarks/requirements.txt. "
                 "Without it nothing is compared with PyTorch.",
                 "the path of a Python interpreter",
             ),
@@ -561,11 +732,14 @@ def usage(title: str, groups: Sequence[str]) -> str:
       Text of at most 100 columns, each flag with its default and what it accepts.
     """
     lines = [title.strip(), ""]
+    shown: set[str] = set()
     for group in groups:
         heading, group_flags = GROUPS[group]
         lines += [heading, ""]
         for flag in group_flags:
-            lines += _flag_help(flag)
+            if flag.name not in shown:  # as in `define`, the first group that has it decides
+                lines += _flag_help(flag)
+        shown.update(flag.name for flag in group_flags)
         lines.append("")
     lines += ["All binaries", ""]
     lines += _entry("--flagfile=FILE", "Read flags from FILE; later flags win.")

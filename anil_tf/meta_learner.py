@@ -176,6 +176,11 @@ class MetaLearner(ReplicatedModel):
         return self._head.model
 
     @property
+    def adapted_head(self) -> Head:
+        """The head as the inner loop has it: the names and shapes of its tensors, and where they start."""
+        return self._head
+
+    @property
     def has_inner_loop(self) -> bool:
         """Whether adaptation is gradient descent; ridge and nil heads adapt in closed form."""
         return self._head.has_inner_loop

@@ -183,11 +183,11 @@ def _time_in_turns(
     """Milliseconds [rounds] of each step whose process is there."""
     places = {step: step.split(" ") for step in steps}
     here = {step: (workers[name], what) for step, (name, what) in places.items() if name in workers}
-    for step in _with_progress(here, "preparing"):
+    for step in with_progress(here, "preparing"):
         worker, what = here[step]
         worker.time(what, repeats=2)
     times: dict[str, list[float]] = {step: [] for step in here}
-    for _ in _with_progress(range(rounds), "rounds"):
+    for _ in with_progress(range(rounds), "rounds"):
         for step, (worker, what) in here.items():
             times[step] += worker.time(what, repeats=1)
     for worker, what in here.values():
@@ -195,7 +195,7 @@ def _time_in_turns(
     return {step: 1e3 * np.array(seconds) for step, seconds in times.items()}
 
 
-def _with_progress(items: Any, words: str) -> Any:
+def with_progress(items: Any, words: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(items, desc=words, leave=False, disable=None)
@@ -228,7 +228,7 @@ def _add_ratio(result: dict[str, Any], key: str, values: np.ndarray) -> None:
 def _add_memory(result: dict[str, Any], batch: Path, repeats: int = 3) -> None:
     """Peak resident memory above that of the imported framework, each step `repeats` times in a process of its own."""
     used: dict[str, np.ndarray] = {}
-    for step in _with_progress(_steps(MEMORY), "memory"):
+    for step in with_progress(_steps(MEMORY), "memory"):
         peaks = [_peak(batch, step) for _ in range(repeats)]
         used[step] = np.array(peaks) / _MIB
         result["mebibytes"][step] = float(np.median(used[step]))
@@ -256,7 +256,7 @@ def table(result: dict[str, Any]) -> str:
     rows = [("ratio", "key", "median (quartiles)", "at most", "")]
     ordered = (*TIMES[:2], MEMORY[0], *TIMES[2:], MAML_TIMES[0], _INPUT, MAML_TIMES[1], *MEMORY[1:])
     rows += [_row(result, ratio) for ratio in ordered]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _row(result: dict[str, Any], ratio: Ratio) -> tuple[str, ...]:
@@ -279,10 +279,10 @@ def times_table(result: dict[str, Any]) -> str:
     rows += [(step, f"{value:.1f}") for step, value in sorted(result["milliseconds"].items())]
     memory = [("step", "MiB above the imported framework")]
     memory += [(step, f"{value:.0f}") for step, value in result["mebibytes"].items()]
-    return _aligned(rows) + "\n\n" + _aligned(memory)
+    return aligned(rows) + "\n\n" + aligned(memory)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"

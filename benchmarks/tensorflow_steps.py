@@ -110,7 +110,7 @@ def _learner(
         classes=arrays["head_bias"].shape[0],
         filters=filters,
     )
-    network.set_weights(_in_keras_order(arrays))
+    network.set_weights(in_keras_order(arrays))
     body, head = anil_tf.models.split(network, adapted_layers)
     if bfloat16:
         anil_tf.models.compute_in_bfloat16(body)
@@ -123,7 +123,7 @@ def _learner(
     return learner
 
 
-def _in_keras_order(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def in_keras_order(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     weights = []
     for i in range(BLOCKS):
         gamma, beta = arrays[f"gamma_{i}"], arrays[f"beta_{i}"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    import anil_tf
+    import anil_tf.training
 
 
 def strategy() -> tf.distribute.Strategy:
@@ -175,6 +175,47 @@ def optimizer(model: anil_tf.MetaLearner) -> keras.optimizers.Optimizer:
             clip_norm=FLAGS.clip_norm,
             weight_decay=FLAGS.weight_decay,
         )
+
+
+def train(
+    model: anil_tf.MetaLearner,
+    outer: keras.optimizers.Optimizer,
+    drawn: anil_tf.episodes.Tasks,
+    validation: anil_tf.episodes.Tasks,
+    *,
+    run_dir: str,
+    strategy: tf.distribute.Strategy,
+    **changes: Any,
+) -> anil_tf.training.Result:
+    """Meta-trains a learner, or goes on with the run in a directory.
+
+    Args:
+      model: the learner, and
+      outer: its optimizer, both made under the strategy's scope.
+      drawn: the training tasks.
+      validation: the validation tasks.
+      run_dir: the run's directory.
+      strategy: where to compute.
+      **changes: other values than the flags', and what else `training.run` takes.
+    """
+    from anil_tf import training
+
+    settings = {
+        "epochs": FLAGS.epochs,
+        "steps_per_epoch": FLAGS.steps_per_epoch,
+        "validation_episodes": FLAGS.validation_episodes,
+        "weight_averaging": FLAGS.weight_averaging,
+        "jit_compile": jit_compile(model),
+    }
+    return training.run(
+        model,
+        drawn,
+        validation,
+        run_dir=run_dir,
+        optimizer=outer,
+        strategy=strategy,
+        **(settings | changes),
+    )
 
 
 def jit_compile(model: anil_tf.MetaLearner) -> str | bool:

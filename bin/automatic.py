@@ -13,7 +13,7 @@ from launch import flags
 if TYPE_CHECKING:
     import keras
 
-    import anil_tf
+    import anil_tf.theory.advice
     from anil_tf.training import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -83,31 +83,45 @@ def decide(parts: tuple[keras.Model, keras.Model], drawn: anil_tf.episodes.Tasks
     names = asked()
     if not names:
         return {}
-    import assemble
-
     from anil_tf.models.structure import is_linear
     from anil_tf.theory import advice
 
-    linear = is_linear(parts[1])
     given = {"step_size": _number("inner_step_size"), "steps": _number("inner_steps")}
-    share = advice.CHEAP if linear else advice.DEAR
-    count = _TASKS_LINEAR if linear else _TASKS_OTHER
-    batches = drawn.replace(meta_batch_size=min(count, _AT_A_TIME))
+    share = advice.CHEAP if is_linear(parts[1]) else advice.DEAR
     with flags.blamed_on(*names):
-        changes = _as_trained(drawn)
-        probe = assemble.learner(drawn, parts, **changes)
-        steps = range(count // batches.meta_batch_size)
-        posed = [probe.pose(batches.batch(step)[0]) for step in steps]
-        measurement = advice.measure(posed, **given, share=share)
+        problems = posed(parts, drawn)
+        measurement = advice.measure(problems, **given, share=share)
         advised = advice.advise(measurement, **given, share=share)
     for name, value in zip(NAMES, (advised.step_size, advised.steps), strict=True):
         FLAGS[name].value = value
     reason = advised.reason
-    if "head_initialization" in changes:
+    if "head_initialization" in _as_trained(drawn):
         reason += (
             "; measured from a head of zeros, since training makes the rows of a free one alike"
         )
     return {name: FLAGS[name].value for name in names} | {"reason": reason}
+
+
+def posed(
+    parts: tuple[keras.Model, keras.Model], drawn: anil_tf.episodes.Tasks
+) -> list[anil_tf.theory.advice.Posed]:
+    """The inner problems of the first training tasks, as training poses them; what the landscape is measured on.
+
+    Args:
+      parts: body and head, with the weights to measure at.
+      drawn: the training tasks.
+
+    Returns:
+      The problems in batches of tasks.
+    """
+    import assemble
+
+    from anil_tf.models.structure import is_linear
+
+    count = _TASKS_LINEAR if is_linear(parts[1]) else _TASKS_OTHER
+    batches = drawn.replace(meta_batch_size=min(count, _AT_A_TIME))
+    probe = assemble.learner(drawn, parts, **_as_trained(drawn))
+    return [probe.pose(batches.batch(step)[0]) for step in range(count // batches.meta_batch_size)]
 
 
 def _as_trained(drawn: anil_tf.episodes.Tasks) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Measures the library: python bin/benchmark.py --suite=input|step --output=FILE.json
+"""Measures the library: python bin/benchmark.py --suite=input|step|deploy --output=FILE.json
 
 Prints what was found and writes it to FILE.json with its spread, the hardware, the versions and the
 commit. Suites: input = the time to draw tasks, as a share of the meta-step that uses them; step =
 the meta-step beside plain training and, with --pytorch=PYTHON, beside PyTorch, its memory, and how
-its cost grows (FILE_growth.png). Measure on an idle machine; `benchmarks/README.md` says what was
-found where.
+its cost grows (FILE_growth.png); deploy = how long exported models take to learn a task and to
+answer, on one core, with --pytorch=PYTHON beside PyTorch. Measure on an idle machine;
+`benchmarks/README.md` says what was found where.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> int:
     """Runs the suite and writes its result."""
     path = _output()
     _check_pytorch()
-    suite, result = (_step if FLAGS.suite == "step" else _input)(path)
+    suite, result = {"input": _input, "step": _step, "deploy": _deploy}[FLAGS.suite](path)
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"suite": FLAGS.suite} | result, file, indent=2)
         file.write("\n")
@@ -45,6 +46,12 @@ def _step(path: str) -> tuple[ModuleType, dict[str, Any]]:
 
     picture = Path(path).with_name(Path(path).stem + "_growth.png")
     return step_cost, step_cost.measure(pytorch=FLAGS.pytorch, growth_png=picture)
+
+
+def _deploy(path: str) -> tuple[ModuleType, dict[str, Any]]:
+    from benchmarks import deploy_latency
+
+    return deploy_latency, deploy_latency.measure(pytorch=FLAGS.pytorch)
 
 
 def _output() -> str:

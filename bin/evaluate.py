@@ -9,76 +9,31 @@ is added to DIR/evaluations.jsonl and to DIR/card.md; nothing else is changed.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+import finished_run
 from launch import flags, launch
 
-FLAGS, InputError, blamed_on = flags.FLAGS, flags.InputError, flags.blamed_on
+FLAGS = flags.FLAGS
 
 GROUPS = ("evaluation", "run", "data", "learner", "outer_loop")
 EVALUATION_SEED = 0
-_OF_A_FINISHED_RUN = ("model.keras", "card.json")
-
-# What adaptation at test time may do otherwise than in training; the rest is in the weights. (--head=nil, which has no
-# weights, is taken for any run.)
-_REPLACEABLE = (
-    "inner_steps",
-    "inner_step_size",
-    "inner_l2",
-    "inner_solver",
-    "inner_tolerance",
-    "normalization",
-)
-_NO_INNER_LOOP = {
-    "head_initialization": "nil",
-    "differentiation": "explicit",
-    "truncated_to": None,
-    "frozen_in_adaptation": "none",
-    "learned_inner_step_size": "none",
-    "inner_steps": 0,
-}
-_PART_OF_THE_MODEL = (
-    "body",
-    "head",
-    "filters",
-    "pooling",
-    "pretrained",
-    "adapted_layers",
-    "frozen_in_adaptation",
-    "learned_inner_step_size",
-    "mixed_precision",
-    "differentiation",
-    "truncated_to",
-    "first_order",
-)
-# Facts of the training that stand in the protocol beside the test-time values.
-_OF_THE_TRAINING = (
-    "ways",
-    "shots",
-    "queries",
-    "inner_steps",
-    "meta_batch_size",
-    "augment",
-    "epochs",
-    "commit",
-)
 # Of these two evaluations differ always, whatever their protocols.
 _NO_DIFFERENCE = ("evaluation_seconds",)
 
 
 def main() -> int:
     """Evaluates, prints, records."""
-    _check_run("run_dir")
+    finished_run.check("run_dir")
     if FLAGS.compare is not None:
-        _check_run("compare")
-    _refuse_changes_of_the_model()
+        finished_run.check("compare")
+    finished_run.refuse_changes_of_the_model()
     flags.defaults_from_run(FLAGS.run_dir)
-    _refuse_another_class_split("run_dir")
+    finished_run.refuse_another_class_split("run_dir")
     if FLAGS.compare is not None:
-        _refuse_another_class_split("compare")
+        finished_run.refuse_another_class_split("compare")
 
     import assemble
 
@@ -86,13 +41,13 @@ def main() -> int:
 
     assemble.seed()
     tasks = _tasks()
-    learner = _learner("run_dir", tasks)
+    learner = finished_run.learner("run_dir", tasks)
     options = {"episodes": FLAGS.episodes, "jit_compile": FLAGS.jit_compile == "on"}
     evaluation = evaluate(learner, tasks, **options)
     result = _result(evaluation, _protocol("run_dir", evaluation, learner, tasks))
     record = dict(result)
     if FLAGS.compare is not None:
-        learner = _learner("compare", tasks)
+        learner = finished_run.learner("compare", tasks)
         other = evaluate(learner, tasks, **options)
         result["comparison"] = _comparison(
             compare(evaluation, other),
@@ -106,82 +61,6 @@ def main() -> int:
     return flags.EXIT_DONE
 
 
-def _check_run(flag: str) -> None:
-    """Refuses what is no finished run, before anything slow is done."""
-    directory = FLAGS[flag].value
-    if not directory or not os.path.isfile(os.path.join(directory, "flags.txt")):
-        raise InputError(
-            f"--{flag}={directory or ''}: expected the directory of a run, which has a flags.txt; "
-            "bin/train.py makes one."
-        )
-    unfinished = ""
-    if not all(os.path.isfile(os.path.join(directory, name)) for name in _OF_A_FINISHED_RUN):
-        unfinished = f"one without {' and '.join(_OF_A_FINISHED_RUN)}"
-    else:
-        # A finished run that is being extended still has the model of its first end.
-        reached, wanted = _epochs_of_the_model(directory), _settings_of(directory)["epochs"]
-        if reached is not None and wanted != f"--epochs={reached}":
-            unfinished = f"one that is being extended from --epochs={reached} to {wanted}"
-    if unfinished:
-        raise InputError(
-            f"--{flag}={directory}: expected a finished run, received {unfinished}; python "
-            f"bin/train.py --flagfile={directory}/flags.txt --run_dir={directory} goes on with it."
-        )
-
-
-def _epochs_of_the_model(directory: str) -> int | None:
-    from anil_tf.evaluation import card
-
-    return card.read(directory)["training"].get("epochs")
-
-
-def _settings_of(directory: str) -> dict[str, str]:
-    """The settings of a run, those that its version did not know at their defaults."""
-    path = os.path.join(directory, "flags.txt")
-    return {**flags.defaults(GROUPS), **flags.read_settings(path)}
-
-
-def _refuse_changes_of_the_model() -> None:
-    """Refuses flags that would need another training."""
-    for name in ("inner_step_size", "inner_steps"):
-        if FLAGS[name].value == "auto":
-            raise InputError(
-                f"--{name}=auto: measured where training begins, received for a finished run; "
-                f"expected a number, or no --{name}, which takes that of the run."
-            )
-    trained = _settings_of(FLAGS.run_dir)
-    for name in _PART_OF_THE_MODEL:
-        received = FLAGS[name].serialize()
-        if received == "--head=nil":
-            continue
-        if FLAGS[name].present and received != trained.get(name):
-            raise InputError(
-                f"{received}: part of the trained model, which has another value; expected none, "
-                f"or one of the flags that can be changed: --ways, --shots, --queries, "
-                f"{', '.join('--' + name for name in _REPLACEABLE)}."
-            )
-
-
-def _refuse_another_class_split(flag: str) -> None:
-    """Refuses to split a run's own data otherwise: training classes would be among the test's."""
-    directory = FLAGS[flag].value
-    trained, now = _settings_of(directory), flags.settings(GROUPS)
-    if now["dataset"] != trained["dataset"] or now["split_seed"] == trained["split_seed"]:
-        return
-    if now["dataset"] == "--dataset=image_folder" and not _same_folder(now, trained):
-        return
-    raise InputError(
-        f"{now['split_seed']}: the classes of the run in {directory} were split with "
-        f"{trained['split_seed']}, so that some of these would be classes it was trained on; "
-        f"expected {trained['split_seed']}, or another --dataset."
-    )
-
-
-def _same_folder(*settings: Mapping[str, str]) -> bool:
-    folders = {os.path.realpath(lines["data_dir"].partition("=")[2]) for lines in settings}
-    return len(folders) == 1
-
-
 def _tasks() -> Any:
     """The tasks to evaluate on: the run's data, with what the command line changes."""
     import assemble
@@ -190,66 +69,9 @@ def _tasks() -> Any:
     return assemble.tasks(FLAGS.split, seed=seed, ways=FLAGS.ways, augment=False)
 
 
-def _learner(flag: str, tasks: Any) -> Any:
-    """The learner of a run, as the command line changes it, for these tasks."""
-    import keras
-
-    import anil_tf.meta_learner  # noqa: F401  (Keras finds what is registered)
-
-    directory = FLAGS[flag].value
-    learner = keras.saving.load_model(os.path.join(directory, "model.keras"), compile=False)
-    expected = tuple(learner.body.input_shape[1:])
-    if expected != tuple(tasks.image_shape):
-        raise InputError(
-            f"--{flag}={directory}: this run takes images of shape {expected}, but those of "
-            f"--dataset={tasks.name} have {tuple(tasks.image_shape)}."
-        )
-    if FLAGS["inner_step_size"].present and learner.learned_inner_step_size != "none":
-        raise InputError(
-            f"--inner_step_size={FLAGS.inner_step_size}: the run in {directory} has learned its "
-            "inner step size; expected no value."
-        )
-    if FLAGS["inner_l2"].present and learner.head_initialization == "ridge":
-        raise InputError(
-            f"--inner_l2={FLAGS.inner_l2:g}: the run in {directory} has learned the strength of its "
-            "ridge regression; expected no value."
-        )
-    rows = learner.head.output_shape[-1]
-    changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
-    if FLAGS["head"].present and FLAGS.head == "nil":  # else it is the head of --run_dir's training
-        if FLAGS["inner_steps"].present and FLAGS.inner_steps:
-            raise InputError(
-                f"--inner_steps={FLAGS.inner_steps}: --head=nil has no inner loop; expected no value."
-            )
-        changes |= _NO_INNER_LOOP
-    elif learner.head_initialization == "free" and rows != tasks.ways:
-        raise InputError(
-            f"--ways={tasks.ways}: the run in {directory} has a free head, which has one learned "
-            f"row for each of {rows} ways; expected --ways={rows}, --head=nil, or a run with another "
-            "--head."
-        )
-    with blamed_on("head", *_REPLACEABLE):
-        return learner.replace(ways=tasks.ways, **changes)
-
-
 def _protocol(flag: str, evaluation: Any, learner: Any, tasks: Any) -> dict[str, Any]:
-    """The protocol of a run's evaluation; what the training did otherwise is named training_..."""
-    from anil_tf.evaluation import card, protocol
-
-    facts = card.read(FLAGS[flag].value)
-    # The protocol of the card is the validation's; the facts of the training are its own.
-    trained = {**facts["protocol"], **facts["training"]}
-    described = protocol.describe(
-        learner,
-        tasks,
-        episodes=evaluation.episodes,
-        training_seed=trained["training_seed"],
-        checkpoint_rule=trained["checkpoint_rule"],
-        weight_averaging=trained["weight_averaging"],
-        training_seconds=trained["training_seconds"],
-        evaluation_seconds=evaluation.seconds,
-    )
-    return described | {f"training_{name}": trained.get(name) for name in _OF_THE_TRAINING}
+    numbers = {"episodes": evaluation.episodes, "seconds": evaluation.seconds}
+    return finished_run.protocol(flag, learner, tasks, **numbers)
 
 
 def _result(evaluation: Any, protocol: dict[str, Any]) -> dict[str, Any]:

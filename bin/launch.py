@@ -38,6 +38,8 @@ def _flags_alone() -> ModuleType:
 
 flags = _flags_alone()
 _NOISE = ("All log messages before absl::InitializeLog()", "oneDNN custom operations are on")
+# Said whenever a SavedModel is loaded whose training had gradients of its own; what is loaded is only called.
+_SAID_OF_EVERY_EXPORT = "with ops with unsaved custom gradients"
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "-helpfull", "--helpshort"}
 
 
@@ -48,6 +50,7 @@ def launch(
     groups: Sequence[str],
     required: Sequence[str] = (),
     goes_on: Callable[[], str] | None = None,
+    needs_tensorflow: bool = True,
 ) -> None:
     """Parses the flags, runs `main` and ends the process with its exit code.
 
@@ -57,6 +60,7 @@ def launch(
       groups: the groups of flags that it uses.
       required: flags that must have a value.
       goes_on: says how to go on after a signal; None where nothing is saved to go on from.
+      needs_tensorflow: False for a binary that also runs where TensorFlow is not installed.
     """
     flags.define(*groups)
     if _HELP.intersection(sys.argv[1:]):
@@ -66,7 +70,7 @@ def launch(
         sys.exit(flags.EXIT_DONE)
     _parse(sys.argv, required)
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_run(main, goes_on))
+    sys.exit(_run(main, goes_on, needs_tensorflow))
 
 
 def _parse(argv: Sequence[str], required: Sequence[str]) -> None:
@@ -107,12 +111,18 @@ def _import_tensorflow() -> None:
     tensorflow.get_logger().setLevel("INFO" if flags.FLAGS.verbosity >= 1 else "ERROR")
 
 
-def _run(main: Callable[[], int | None], goes_on: Callable[[], str] | None) -> int:
+def _run(
+    main: Callable[[], int | None], goes_on: Callable[[], str] | None, needs_tensorflow: bool
+) -> int:
     # absl keeps its level in the flag itself, so what a user asked for is left as it is.
     if flags.FLAGS.verbosity < 1:
         logging.set_verbosity(logging.WARNING)
+        logging.get_absl_logger().addFilter(
+            lambda record: _SAID_OF_EVERY_EXPORT not in record.getMessage()
+        )
     try:
-        _import_tensorflow()
+        if needs_tensorflow or importlib.util.find_spec("tensorflow"):
+            _import_tensorflow()
         return main() or flags.EXIT_DONE
     except KeyboardInterrupt:
         return _stopped("stopped by a signal.", goes_on)

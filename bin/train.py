@@ -65,17 +65,12 @@ def _train(directory: Any) -> None:
         directory.prepare(flags.settings(GROUPS), overwrite=FLAGS.overwrite, advice=advice)
     # No worker may look for a state to go on from before an old run is deleted.
     training.distribution.wait_for_all(strategy)
-    result = training.run(
+    result = assemble.train(
         learner,
+        optimizer,
         tasks,
         validation_tasks,
         run_dir=FLAGS.run_dir,
-        optimizer=optimizer,
-        epochs=FLAGS.epochs,
-        steps_per_epoch=FLAGS.steps_per_epoch,
-        validation_episodes=FLAGS.validation_episodes,
-        weight_averaging=FLAGS.weight_averaging,
-        jit_compile=assemble.jit_compile(learner),
         strategy=strategy,
         after_epoch=_episode_pictures(directory, learner, validation_tasks),
     )

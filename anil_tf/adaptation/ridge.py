@@ -34,4 +34,5 @@ def ridge_regression(
     gram = tf.matmul(features, features, transpose_b=True) + 1.0  # the ones' share of H H^T
     factor = tf.linalg.cholesky(gram + ridge * tf.eye(rows, dtype=features.dtype))
     weights = tf.linalg.cholesky_solve(factor, targets)  # [n, C]
-    return tf.matmul(features, weights, transpose_a=True), tf.reduce_sum(weights, axis=0)
+    bias = tf.reduce_sum(weights, axis=0, keepdims=True)[0]  # keepdims: see heads.prototype_start
+    return tf.matmul(features, weights, transpose_a=True), bias

@@ -4,6 +4,12 @@
 `protocol` says what a number means; `card` and `figures` show it all to people.
 """
 
-from anil_tf.evaluation.accuracy import Comparison, Evaluation, compare, evaluate
+from anil_tf.evaluation.accuracy import (
+    Comparison,
+    Evaluation,
+    compare,
+    evaluate,
+    evaluate_predictions,
+)
 
-__all__ = ["Comparison", "Evaluation", "compare", "evaluate"]
+__all__ = ["Comparison", "Evaluation", "compare", "evaluate", "evaluate_predictions"]

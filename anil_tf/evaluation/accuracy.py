@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -152,12 +153,34 @@ def evaluate(
         >>> evaluate(learner, tasks.replace(seed=0), episodes=1000).accuracy  # doctest: +SKIP
         0.482
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, received {episodes}")
-    started = time.perf_counter()
     predict = tf.function(
         lambda inputs: learner(inputs, training=False), jit_compile=jit_compile or None
     )
+    return evaluate_predictions(predict, tasks, episodes=episodes, progress=progress)
+
+
+def evaluate_predictions(
+    predict: Callable[[dict[str, tf.Tensor]], Any],
+    tasks: Any,
+    *,
+    episodes: int,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluates any function that answers tasks, such as an exported model; see `evaluate`.
+
+    Args:
+        predict: inputs of a batch of tasks, as `tasks` gives them -> logits of the queries,
+            [B, n_q, ways] (regression: numbers [B, n_q, k]).
+        tasks: `anil_tf.episodes.Tasks`.
+        episodes: how many, at least 1; need not be a multiple of the batch.
+        progress: whether a progress bar is drawn, if standard error is a terminal.
+
+    Returns:
+        The numbers of every episode and their summary.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, received {episodes}")
+    started = time.perf_counter()
     accuracies, losses, done = [], [], 0
     counts = np.zeros((3, calibration.BINS))
     with tqdm.tqdm(

@@ -137,13 +137,13 @@ def render(
     shown = [*latest.values(), validation]
     headline = _headline(protocol, list(latest.values())) or validation
     sections = [
-        f"# {_task_name(headline['protocol'])}: {score(headline)}",
+        f"# {task_name(headline['protocol'])}: {score(headline)}",
         _summary(headline, shown),
         _results_table(shown),
         "\n\n".join(f"![{_PICTURES[name]}]({name})" for name in picture_names),
         "## Protocol\n\nOf the number in the title.\n\n"
-        + _table(("what", "value"), protocols.rows(headline["protocol"])),
-        "## Training\n\n" + _table(("what", "value"), _training_rows(facts)),
+        + table(("what", "value"), protocols.rows(headline["protocol"])),
+        "## Training\n\n" + table(("what", "value"), _training_rows(facts)),
         "## How to repeat it\n\nFrom the clone, DIR being this folder. Train:\n\n"
         f"```sh\n{facts['command']}\n```\n\n"
         f"Evaluate:\n\n```sh\n{_evaluate_command(headline)}\n```",
@@ -172,6 +172,21 @@ def score(result: Mapping[str, Any]) -> str:
     return f"{100 * result['accuracy']:.2f}{half_width} %"
 
 
+def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def task_name(protocol: Mapping[str, Any]) -> str:
+    """The task of a protocol, such as "fc100, 5-way 1-shot"; of a regression without the ways."""
+    if protocol["ways"] > 1:
+        return f"{protocol['dataset']}, {protocol['ways']}-way {protocol['shots']}-shot"
+    return f"{protocol['dataset']}, {protocol['shots']}-shot"
+
+
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON: NaN and infinities, which JSON does not have, become null."""
     return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
@@ -196,12 +211,6 @@ def _headline(
         if same and result["protocol"]["split"] == "test":
             return result
     return None
-
-
-def _task_name(protocol: Mapping[str, Any]) -> str:
-    if protocol["ways"] > 1:
-        return f"{protocol['dataset']}, {protocol['ways']}-way {protocol['shots']}-shot"
-    return f"{protocol['dataset']}, {protocol['shots']}-shot"
 
 
 def _summary(headline: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> str:
@@ -234,12 +243,12 @@ def _results_table(shown: Sequence[Mapping[str, Any]]) -> str:
         "result",
         "calibration error",
     )
-    return "## Results\n\n" + _table(
+    return "## Results\n\n" + table(
         header,
         [
             (
                 result["protocol"]["split"],
-                _task_name(result["protocol"]).partition(", ")[2],
+                task_name(result["protocol"]).partition(", ")[2],
                 str(result["protocol"]["queries"]),
                 result["protocol"]["normalization"],
                 str(result["protocol"]["inner_steps"]),
@@ -264,11 +273,4 @@ def _evaluate_command(headline: Mapping[str, Any]) -> str:
         f"python bin/evaluate.py --run_dir=DIR --split={protocol['split']} "
         f"--episodes={headline['episodes']} --queries={protocol['queries']} "
         f"--seed={protocol['evaluation_seed']}"
-    )
-
-
-def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
     )

@@ -286,7 +286,10 @@ def prototype_start(
     """
     means, _ = class_means(hidden, labels, ways)
     scale = tf.cast(scale, hidden.dtype)
-    return scale * means, -0.5 * scale * tf.reduce_sum(tf.square(means), axis=0)
+    # keepdims: under vectorized_map the gradient of a sum without it has shapes that XLA finds only by the values of
+    # the arguments, so that it would compile anew for every batch.
+    squares = tf.reduce_sum(tf.square(means), axis=0, keepdims=True)[0]
+    return scale * means, -0.5 * scale * squares
 
 
 def _take_apart(model: keras.Model) -> tuple[keras.Model | None, int]:

@@ -30,9 +30,14 @@ Statistics = dict[str, tuple[tf.Tensor, tf.Tensor]]
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Statistics of the first `rows` rows of the batch; of all of them when `rows` is None."""
+    """Statistics of the first `rows` rows of the batch; of all of them when `rows` is None.
+
+    With `plain`, they are computed layer by layer in operations that every runtime has, and not by TensorFlow's fused
+    kernels nor through the convolution before.
+    """
 
     rows: int | tf.Tensor | None = None
+    plain: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +82,8 @@ def task_statistics(model: keras.Model, source: Source) -> Iterator[Statistics]:
     recorded: Statistics = {}
     lent: list[keras.layers.Layer] = []
     if not isinstance(source, Moving):
-        convolutions = normalized_convolutions(model)
+        plain = isinstance(source, Batch) and source.plain
+        convolutions = {} if plain else normalized_convolutions(model)
         for index, layer in enumerate(batch_normalizations(model)):
             key, convolution = str(index), convolutions.get(id(layer))
             if convolution is None or isinstance(source, Given):
@@ -174,7 +180,8 @@ def _moments(rows: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
 def _is_fusable(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, source: Batch) -> bool:
     """Whether the fused kernels (images, channels last, whole batch, at most 32 bits) apply."""
     return (
-        source.rows is None
+        not source.plain
+        and source.rows is None
         and inputs.shape.rank == 4
         and layer.axis in (-1, 3)
         and inputs.dtype in (tf.float32, tf.bfloat16)

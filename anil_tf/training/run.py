@@ -69,6 +69,7 @@ def run(
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     after_epoch: Callable[[int], None] | None = None,
+    quiet: bool = False,
 ) -> Result:
     """Meta-trains a learner, or goes on with a run that was stopped.
 
@@ -87,6 +88,7 @@ def run(
       callbacks: further Keras callbacks; they must not change the learner.
       after_epoch: called after every epoch with its number, counted from 0, while the learner has
         the weights that were validated (their average, if the run keeps one).
+      quiet: print no line per epoch; on a terminal the bar is drawn all the same.
 
     Returns:
       What the run reached on the validation tasks.
@@ -137,7 +139,7 @@ def run(
             epochs=epochs,
             meta_batch_size=tasks.meta_batch_size,
             metrics=("loss",) if tasks.regression else ("loss", "accuracy"),
-            say=bar.say if writes else lambda line: None,
+            say=bar.say if writes and not quiet else lambda line: None,
             writes=writes,
         )
         shown = [bar, _tensorboard(run_dir), *callbacks] if writes else []

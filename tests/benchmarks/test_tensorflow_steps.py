@@ -48,7 +48,7 @@ def keras_losses(batch):
         network = anil_tf.models.conv4(
             input_shape=images.shape[2:], classes=SIZES["ways"], filters=SIZES["filters"]
         )
-        network.set_weights(tensorflow_steps._in_keras_order(arrays))
+        network.set_weights(tensorflow_steps.in_keras_order(arrays))
     network.compile(
         optimizer=keras.optimizers.Adam(1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -1,0 +1,181 @@
+"""Adaptation of one linear layer in closed forms: for runtimes that cannot differentiate.
+
+This is `MetaLearner.task_state` for heads of one linear layer, in operations that LiteRT has built in: no tape, no list
+of tensors, no fused kernel, no factorisation of a matrix. The gradient is that of `adaptation/linear_problem.py`,
+
+    W <- W - alpha (H^T (softmax(H W + b) - Y) / n + lambda W)
+
+and the system of ridge regression (`adaptation/ridge.py`) is solved by elimination. The numbers are the same but for
+rounding. Predictions need no such thing: `MetaLearner.answer` is plain already.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from anil_tf.adaptation.implicit import descend_to_minimum, newton
+from anil_tf.adaptation.linear_problem import LinearProblem
+from anil_tf.adaptation.problem import Tensors
+from anil_tf.adaptation.unrolled import StepSizes, descend
+from anil_tf.adapted_classifier import TaskState
+from anil_tf.meta_learner import MetaLearner
+from anil_tf.models.normalization import Batch, Moving, Source
+from anil_tf.models.pure_call import pure_call
+from anil_tf.models.structure import is_linear
+
+# Steps up to here are written out, which runs faster; a loop takes more of them.
+_WRITTEN_OUT = 32
+
+
+def check(learner: MetaLearner) -> None:
+    """Refuses a learner whose adaptation has no closed form here.
+
+    Args:
+        learner: any.
+
+    Raises:
+        ValueError: in one line that says what would do.
+    """
+    if not is_linear(learner.head):
+        raise ValueError(
+            "This format computes the gradient of one linear layer in closed form, and of nothing else. Received "
+            f"adapted layers: {learner.describe()['adapted']}. Export as saved_model, which holds any head, or train "
+            "with adapted_layers=1."
+        )
+    if learner.head.variable_dtype != "float32":
+        raise ValueError(
+            f"This format computes in float32. Received a head in {learner.head.variable_dtype}. Export as saved_model."
+        )
+    if learner.inner_loss == "squared_error" and learner.head_initialization == "ridge":
+        raise ValueError(
+            "This format holds ridge heads for classes, and not for numbers (squared_error). Export as saved_model."
+        )
+
+
+def task_state(
+    learner: MetaLearner,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    ways: int | tf.Tensor,
+    normalization: str = "support",
+) -> TaskState:
+    """Adapts to one task, as `MetaLearner.task_state` does; see there for arguments and result.
+
+    Args:
+        learner: one that `check` lets pass.
+        images: support images, [n_s, ...].
+        labels: support labels, int [n_s] (regression: targets [n_s, dimensions]).
+        ways: number of classes (regression: dimensions).
+        normalization: "support" or "running".
+    """
+    source: Source = Moving() if normalization == "running" else Batch(plain=True)
+    pixels = tf.cast(images, learner.body.variable_dtype)
+    features, statistics = pure_call(learner.body, None, pixels, statistics=source)
+    features = tf.cast(features, learner.head.variable_dtype)
+    features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
+    classes = learner.inner_loss == "cross_entropy"
+    targets = tf.one_hot(labels, ways, dtype=features.dtype) if classes else labels
+    if learner.head_initialization == "ridge":
+        return TaskState(_ridge(learner, features, targets), statistics, {})
+    start = learner.adapted_head.start(features, labels, ways, source)
+    if not learner.has_inner_loop:
+        return TaskState(start, statistics, {})
+    problem = LinearProblem(targets[None], loss=learner.inner_loss, l2=learner.inner_l2)
+    adapted = _minimise(
+        learner, problem, [tensor[None] for tensor in start], features[None], _step_sizes(learner)
+    )
+    return TaskState([tensor[0] for tensor in adapted], statistics, {})
+
+
+def _minimise(
+    learner: MetaLearner,
+    problem: LinearProblem,
+    start: Tensors,
+    features: tf.Tensor,
+    step_sizes: StepSizes,
+) -> Tensors:
+    """Adapts one task, all tensors with a leading axis of 1."""
+    if learner.differentiation == "implicit":
+        tolerance = learner.inner_tolerance
+        if learner.inner_solver == "newton":
+            return newton(problem, start, [features], tolerance=tolerance)
+        return descend_to_minimum(problem, start, [features], tolerance, step_sizes)
+
+    def step(*adapted: tf.Tensor) -> Tensors:
+        gradient = problem.gradient(list(adapted), [features])
+        return descend(list(adapted), gradient, step_sizes)
+
+    return _repeat(step, start, learner.inner_steps)
+
+
+def _repeat(step: Callable[..., Tensors], tensors: Tensors, times: int) -> Tensors:
+    if times <= _WRITTEN_OUT:
+        for _ in range(times):
+            tensors = step(*tensors)
+        return tensors
+    shapes = [tensor.shape for tensor in tensors]
+
+    def shaped(*tensors: tf.Tensor) -> Tensors:
+        return [tf.ensure_shape(t, s) for t, s in zip(step(*tensors), shapes, strict=True)]
+
+    _, *tensors = tf.while_loop(
+        lambda done, *_: done < times,
+        lambda done, *tensors: (done + 1, *shaped(*tensors)),
+        (tf.constant(0), *tensors),
+    )
+    return tensors
+
+
+def _step_sizes(learner: MetaLearner) -> StepSizes:
+    """The inner step size of each tensor."""
+    learned = [tf.convert_to_tensor(size) for size in learner.inner_step_sizes]
+    if learner.learned_inner_step_size == "per_variable":
+        return learned
+    one = learned[0] if learned else learner.inner_step_size
+    return [one] * len(learner.adapted_head.adapted_names)
+
+
+# ---- Ridge regression ------------------------------------------------------------------------------------------------
+
+
+def _ridge(learner: MetaLearner, features: tf.Tensor, targets: tf.Tensor) -> Tensors:
+    """The head that `adaptation/ridge.py` finds, times the learned scale."""
+    scale, log_l2 = (tf.convert_to_tensor(variable) for variable in learner.start_variables)
+    ridge = tf.exp(log_l2) * tf.cast(tf.size(targets), features.dtype) / 2.0
+    gram = tf.matmul(features, features, transpose_b=True) + 1.0
+    rows = tf.shape(features)[0]
+    eye = tf.one_hot(tf.range(rows), rows, dtype=features.dtype)
+    weights = scale * solve(gram + ridge * eye, targets)
+    return [tf.matmul(features, weights, transpose_a=True), tf.reduce_sum(weights, axis=0)]
+
+
+def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Solves A X = R by Gauss-Jordan elimination, which needs no pivoting where A is positive definite.
+
+    With e the unit vector of row i and [A R] the system, one pass makes column i of A that unit vector:
+
+        [A R] <- [A R] - (A e - e) (row i of [A R]) / A_ii
+
+    Args:
+        matrix: A [n, n], symmetric and positive definite.
+        right: R [n, C].
+
+    Returns:
+        X [n, C].
+    """
+    rows = tf.shape(matrix)[0]
+
+    def eliminate(done: tf.Tensor, system: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        column = tf.gather(system, done, axis=1)
+        row = tf.gather(system, done, axis=0) / tf.gather(column, done)
+        column -= tf.one_hot(done, rows, dtype=system.dtype)
+        return done + 1, system - column[:, None] * row[None, :]
+
+    system = tf.concat([matrix, right], axis=1)
+    _, system = tf.while_loop(
+        lambda done, _: done < rows,
+        eliminate,
+        (tf.constant(0), system),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
+    )
+    return tf.reshape(system[:, rows:], tf.shape(right))

@@ -1,0 +1,261 @@
+"""What the page asks of the exported model, as plain values that JSON can hold."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import collections
+import dataclasses
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from anil_tf.deploy.demo import images as image_files
+from anil_tf.deploy.demo.confusion import leave_one_out
+from anil_tf.deploy.demo.drawing import drawing_for
+
+MAX_EXAMPLES = 500
+_KEPT_STATES = 16
+_CONFUSION_SECONDS = 3.0
+# What the page tells about the model: of export.json, of the protocol in it, and of what was measured.
+_FACTS = ("name", "format", "normalization")
+_OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
+_MEASURED = ("accuracy", "ci95", "calibration_error", "episodes")
+
+
+class Model(Protocol):
+    """The part of `anil_tf.deploy.exported.Exported` that the page needs."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What export.json says."""
+
+    @property
+    def variant(self) -> str:
+        """Which of the export's files it is."""
+
+    @property
+    def ways(self) -> int | None:
+        """The only number of classes that it takes; None for any."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+
+    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Examples and their labels -> the adapted state."""
+
+    def predict(self, images: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+        """New images and a state -> probabilities [images, ways]."""
+
+
+class Forgotten(LookupError):
+    """A state that is no longer kept: the page has its examples and adapts again."""
+
+
+class Service:
+    """Adapts and answers for any number of pages; safe for threads.
+
+    The examples stay in the page, which sends them all with each change: the server holds nothing
+    that it could lose or mix up. An adapted state can be as large as the network (MAML's is), so it
+    stays here and the page gets a token for it, the last 16 being kept in memory; a page whose
+    state has gone adapts again, and nobody notices.
+    """
+
+    def __init__(self, model: Model):
+        """Serves an exported model.
+
+        Args:
+            model: what `anil_tf.deploy.exported.load` returns.
+
+        Raises:
+            ValueError: if it has no classes, or cannot adapt to examples of any number.
+        """
+        _refuse_unfit(model)
+        self._model = model
+        self._drawing = drawing_for(model.info)
+        self._one_at_a_time = threading.Lock()  # not every runtime is safe for threads
+        self._states: collections.OrderedDict[str, dict[str, np.ndarray]] = (
+            collections.OrderedDict()
+        )
+
+    def warm_up(self) -> None:
+        """Adapts and predicts once, so that the first time a page shows is not that of set-up."""
+        ways = self._model.ways or 2
+        images = np.zeros((ways, *self._model.image_shape), np.uint8)
+        state = self._adapt(images, np.arange(ways, dtype=np.int32))
+        self._predict(images[:1], state)
+
+    def about(self) -> dict[str, Any]:
+        """Returns what the page has to know: image size, classes, ink, limits, and the model's facts."""
+        return {
+            "image_shape": list(self._model.image_shape),
+            "ways": self._model.ways,
+            "drawing": dataclasses.asdict(self._drawing),
+            "max_examples": MAX_EXAMPLES,
+            "facts": self._facts(),
+        }
+
+    def prepare(self, data: bytes) -> dict[str, Any]:
+        """Turns an image file into what the model sees of it.
+
+        Args:
+            data: the file.
+
+        Returns:
+            `image`: a PNG of the model's size, in base64; `turned_over`: whether dark and light
+            were exchanged.
+
+        Raises:
+            ValueError: if it is no readable image.
+        """
+        image = image_files.decode(data, self._model.image_shape)
+        image, turned_over = image_files.with_the_ink_of(self._drawing, image)
+        png = base64.b64encode(image_files.to_png(image)).decode("ascii")
+        return {"image": png, "turned_over": turned_over}
+
+    def adapt(self, images: Any, labels: Any) -> dict[str, Any]:
+        """Adapts to examples.
+
+        Args:
+            images: a list of image files in base64.
+            labels: a list of as many classes, 0..ways-1.
+
+        Returns:
+            `state`: a token for `predict`; `milliseconds` that adaptation took.
+
+        Raises:
+            ValueError: for examples that the model does not take.
+        """
+        pixels, classes = self._examples(images, labels)
+        begin = time.perf_counter()
+        state = self._adapt(pixels, classes)
+        milliseconds = 1000 * (time.perf_counter() - begin)
+        return {"state": self._keep(state), "milliseconds": milliseconds}
+
+    def predict(self, state: Any, images: Any) -> dict[str, Any]:
+        """Names new images.
+
+        Args:
+            state: what `adapt` returned under that name.
+            images: a list of image files in base64.
+
+        Returns:
+            `probabilities`: a list per image with one number per class; `milliseconds`.
+
+        Raises:
+            Forgotten: if the state is no longer kept.
+            ValueError: for images that the model does not take.
+        """
+        kept = self._kept(state)
+        pixels = self._images(images)
+        begin = time.perf_counter()
+        probabilities = self._predict(pixels, kept)
+        milliseconds = 1000 * (time.perf_counter() - begin)
+        return {"probabilities": probabilities.tolist(), "milliseconds": milliseconds}
+
+    def confusion(self, images: Any, labels: Any) -> dict[str, Any]:
+        """Names each example by a model adapted to all the others; see `leave_one_out`.
+
+        Args:
+            images: a list of image files in base64.
+            labels: a list of as many classes, 0..ways-1.
+
+        Returns:
+            `counts`: row c counts what the examples of class c were called; `tested` of `testable`
+            examples.
+
+        Raises:
+            ValueError: for examples that the model does not take.
+        """
+        pixels, classes = self._examples(images, labels)
+        found = leave_one_out(
+            lambda support, ones, new: self._predict(new, self._adapt(support, ones)),
+            pixels,
+            classes,
+            seconds=_CONFUSION_SECONDS,
+        )
+        return dataclasses.asdict(found) | {"counts": found.counts.tolist()}
+
+    def _facts(self) -> dict[str, Any]:
+        """Those facts of the export that are known."""
+        info, variant = self._model.info, self._model.variant
+        facts = {name: info.get(name) for name in _FACTS} | {"variant": variant}
+        facts |= {name: info.get("protocol", {}).get(name) for name in _OF_THE_PROTOCOL}
+        measured = info.get("measured", {}).get(variant, {})
+        facts |= {name: measured.get(name) for name in _MEASURED}
+        facts["size_bytes"] = info.get("size_bytes", {}).get(variant)
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        with self._one_at_a_time:
+            return self._model.adapt(images, labels)
+
+    def _predict(self, images: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+        with self._one_at_a_time:
+            probabilities = self._model.predict(images, state)
+        if not np.isfinite(probabilities).all():
+            raise ArithmeticError("the model answered with what is no number (NaN or infinity).")
+        return probabilities
+
+    def _keep(self, state: dict[str, np.ndarray]) -> str:
+        token = secrets.token_urlsafe(16)
+        with self._one_at_a_time:
+            self._states[token] = state
+            while len(self._states) > _KEPT_STATES:
+                self._states.popitem(last=False)
+        return token
+
+    def _kept(self, token: Any) -> dict[str, np.ndarray]:
+        with self._one_at_a_time:
+            if not isinstance(token, str) or token not in self._states:
+                raise Forgotten("this state is no longer kept: adapt again.")
+            self._states.move_to_end(token)
+            return self._states[token]
+
+    def _examples(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+        whole = isinstance(labels, list) and all(type(label) is int for label in labels)
+        if not whole or not isinstance(images, list) or len(labels) != len(images):
+            raise ValueError("expected a list of images, and a list of as many labels 0, 1, ...")
+        # The model checks labels too, but the table of what is confused is made before.
+        if set(labels) != set(range(len(set(labels)))):
+            raise ValueError(
+                f"expected examples of each class 0..n-1, received the classes {sorted(set(labels))[:20]}."
+            )
+        return self._images(images), np.asarray(labels, np.int32)
+
+    def _images(self, images: Any) -> np.ndarray:
+        if not isinstance(images, Sequence) or not 1 <= len(images) <= MAX_EXAMPLES:
+            raise ValueError(f"expected a list of 1 to {MAX_EXAMPLES} images.")
+        shape = self._model.image_shape
+        return np.stack([image_files.decode(_from_base64(image), shape) for image in images])
+
+
+def _refuse_unfit(model: Model) -> None:
+    """Refuses exports that have no classes or fixed numbers of examples."""
+    info = model.info
+    if not info.get("takes_images", True):
+        raise ValueError(
+            "this export answers with numbers; the page is for models that name images."
+        )
+    if info["image_shape"][-1] not in (1, 3):
+        raise ValueError(
+            f"this export takes images of {info['image_shape'][-1]} channels; the page makes grey images "
+            "and colour images, of 1 and 3."
+        )
+    if not {"adapt", "predict"} <= set(info["signatures"]):
+        raise ValueError(
+            f"this {info['format']} export takes one fixed number of examples only; expected one "
+            "that has adapt and predict: export with --format=saved_model or litert."
+        )
+
+
+def _from_base64(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise ValueError("expected each image as an image file in base64.") from None

@@ -1,0 +1,234 @@
+"""The LiteRT format: three files for phones and small machines, with builtin operators only.
+
+LiteRT cannot differentiate. Adaptation is therefore written out in closed forms (`closed_form.py`), for heads of one
+linear layer, and images are always resized by the two products of `resize.py`, so that all shapes follow from those of
+the inputs. The graph checks no labels: a runtime that has no assertions leaves that to `exported.py` and the client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
+
+from anil_tf.adapted_classifier import TaskState
+from anil_tf.deploy import closed_form
+from anil_tf.deploy.formats import Options, Written
+from anil_tf.deploy.made_task import made_task
+from anil_tf.deploy.resize import interpolate
+from anil_tf.deploy.signatures import Signatures
+from anil_tf.meta_learner import MetaLearner
+from anil_tf.models.normalization import Given, batch_normalizations
+from anil_tf.models.pure_call import pure_call
+
+VARIANTS = ("float32", "float16", "int8")
+# What a probability may differ by from that of the learner before an export of float32 counts as failed.
+_TOLERANCE = 1e-3
+
+USAGE = """\
+`client.py` needs ai-edge-litert and NumPy, and no TensorFlow. Its examples are arrays, one for each class:
+
+```sh
+python client.py EXAMPLES.npz QUERIES.npy          # numpy.savez("EXAMPLES.npz", cat=cats, dog=dogs), uint8 arrays
+python client.py EXAMPLES.npz QUERIES.npy int8     # the file with weights of 8 bits
+```
+
+On a phone the same files run in LiteRT's libraries for Kotlin, Swift and C++, by the names of their signatures:
+
+```python
+interpreter = Interpreter("model_float32.tflite")
+state = interpreter.get_signature_runner("adapt")(support_images=examples, support_labels=labels)
+interpreter.get_signature_runner("predict")(query_images=queries, **state)["probabilities"]
+```
+
+Examples are uint8 [n, height, width, channels], labels int32 [n]. The state is a few arrays: keep it, and predictions
+need no examples any more. Any number of images goes, of any height and width, and of classes what `export.json` says
+under `ways` (null: any).
+"""
+
+
+def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
+    """Writes `directory/model_VARIANT.tflite`; see `formats.Format`."""
+    _check(learner, options)
+    with _body_in_float32(learner):
+        signatures = _BuiltinSignatures(
+            learner, normalization=options.normalization, temperature=options.temperature
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            _save(learner, signatures, folder)
+            for variant in VARIANTS:
+                _path(directory, variant).write_bytes(_convert(folder, signatures.names, variant))
+        differences = _differences(learner, directory, options)
+    if not differences["float32"] <= _TOLERANCE:  # true for NaN, too
+        raise RuntimeError(
+            "The LiteRT file answers other than the learner: a largest difference of "
+            f"{differences['float32']:.1e}, where {_TOLERANCE:g} at most was expected. Export as saved_model."
+        )
+    return Written(
+        variants={variant: _path(directory, variant).name for variant in VARIANTS},
+        ways=signatures.rows,
+        state=signatures.layout.tensors,
+        signatures=signatures.names,
+        limits=_limits(differences, signatures.classifies),
+        facts={"largest_difference": differences},
+    )
+
+
+def _check(learner: MetaLearner, options: Options) -> None:
+    """Refuses what cannot be exported, before the slow part."""
+    closed_form.check(learner)
+    if options.normalization == "episode":
+        raise ValueError(
+            "LiteRT exports take normalization=support or running. Received: episode. Export as saved_model."
+        )
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise ValueError(
+            "A LiteRT export is compared with the learner before it is let out, which needs ai-edge-litert. It is not "
+            "installed: pip install ai-edge-litert."
+        )
+
+
+def _limits(differences: dict[str, float], classifies: bool) -> tuple[str, ...]:
+    what = "probability" if classifies else "output"
+    said = ", ".join(f"{variant} {value:.1e}" for variant, value in differences.items())
+    return (
+        "The files check nothing: LiteRT has no assertions. Labels have to be 0..ways-1, each on one example or more; "
+        "`client.py` and `anil_tf.deploy.exported` see to that, other callers have to.",
+        f"Largest difference of a {what} from the Keras model, on a made task: {said}. The weights of float16 and int8 "
+        "are rounded; with int8, so are the inputs of each convolution, image by image.",
+    )
+
+
+class _BuiltinSignatures(Signatures):
+    """The four functions, in builtin operators."""
+
+    def adapt(self, support_images: tf.Tensor, support_labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Signatures`; labels go unchecked."""
+        return self.layout.pack(self._task_state(support_images, support_labels))
+
+    def predict(self, query_images: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """See `Signatures`; the state goes unchecked."""
+        images = self._inputs(query_images)
+        logits = self._learner.answer(images, self.layout.unpack(state), self._normalization)
+        return self._answers(logits)
+
+    def embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Signatures`."""
+        if self._normalization == "running":
+            return super().embed(images)
+        # The converter would fold constant statistics into the filters, and store a second set of these. A zero that
+        # it cannot know keeps it from that, and the file at half its size.
+        zero = tf.cast(tf.minimum(tf.shape(images)[0], 0), tf.float32)
+        body = self._learner.body
+        statistics = {
+            str(i): (layer.moving_mean + zero, layer.moving_variance + zero)
+            for i, layer in enumerate(batch_normalizations(body))
+        }
+        features, _ = pure_call(body, None, self._inputs(images), statistics=Given(statistics))
+        return {"features": tf.reshape(features, [-1, features.shape[1:].num_elements()])}
+
+    def logits(
+        self, support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Signatures`."""
+        state = self._task_state(support_images, support_labels)
+        return self._learner.answer(self._inputs(query_images), state, self._normalization)
+
+    def concrete(self, name: str) -> Any:
+        """The function of this name, whose inputs all have names of their own, as a converter wants it."""
+        function, specs = getattr(self, name), self.specs(name)
+        named = {spec.name: spec for spec in tf.nest.flatten(specs)}
+        if name == "predict":
+            function = lambda query_images, **state: self.predict(query_images, state)  # noqa: E731
+        return tf.function(function, autograph=False).get_concrete_function(**named)
+
+    def _task_state(self, images: tf.Tensor, labels: tf.Tensor) -> TaskState:
+        ways = int(labels.shape[-1]) if not self.classifies else self.rows
+        ways = tf.reduce_max(labels) + 1 if ways is None else ways
+        return closed_form.task_state(
+            self._learner, self._inputs(images), labels, ways, self._normalization
+        )
+
+    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
+        return interpolate(images, self._image_shape[:2]) if self.takes_images else images
+
+
+@contextlib.contextmanager
+def _body_in_float32(learner: MetaLearner) -> Iterator[None]:
+    """Makes a body that computes in mixed precision compute in float32 for a while: LiteRT has no bfloat16."""
+    layers = list(learner.body._flatten_layers())
+    policies = [layer.dtype_policy for layer in layers]
+    mixed = [policy.compute_dtype != policy.variable_dtype for policy in policies]
+    try:
+        for layer, policy, is_mixed in zip(layers, policies, mixed, strict=True):
+            if is_mixed:
+                layer.dtype_policy = policy.variable_dtype
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer.dtype_policy = policy
+
+
+def _save(learner: MetaLearner, signatures: _BuiltinSignatures, folder: str) -> None:
+    """Writes the SavedModel that the converter reads.
+
+    By hand, and not by Keras: the module holds the variables that the functions use, which is what makes the converter
+    find their values.
+    """
+    module = tf.Module()
+    module.variables_used = [variable.value for variable in learner.variables]
+    functions = {name: signatures.concrete(name) for name in signatures.names}
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures=functions, options=options)
+
+
+def _convert(folder: str, signatures: tuple[str, ...], variant: str) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]  # alone: weights of 8 bits
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        return converter.convert()
+    except ConverterError as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise ValueError(
+            f"LiteRT's builtin operators cannot hold this model: {reason} Export as saved_model."
+        ) from error
+
+
+def _differences(
+    learner: MetaLearner, directory: pathlib.Path, options: Options
+) -> dict[str, float]:
+    """The largest difference of each file's answers from the learner's own, on a made task."""
+    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
+
+    reference = Signatures(
+        learner, normalization=options.normalization, temperature=options.temperature
+    )
+    support, labels, queries = made_task(learner, options)
+    (expected,) = reference.adapt_and_predict(
+        *map(tf.constant, (support, labels, queries))
+    ).values()
+    found = {}
+    for variant in VARIANTS:
+        runtime = LiteRTRuntime(_path(directory, variant))
+        state = runtime.adapt(support, labels)
+        answers = (
+            runtime.predict(queries, state),
+            runtime.adapt_and_predict(support, labels, queries),
+        )
+        found[variant] = float(max(np.abs(answer - expected).max() for answer in answers))
+    return found
+
+
+def _path(directory: pathlib.Path, variant: str) -> pathlib.Path:
+    return directory / f"model_{variant}.tflite"

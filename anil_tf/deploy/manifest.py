@@ -1,0 +1,131 @@
+"""export.json: the facts of an export, for programs; `model_card` makes a page of them for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anil_tf.deploy import measure
+from anil_tf.deploy.exported import MANIFEST
+from anil_tf.deploy.formats import Options, Written
+from anil_tf.deploy.temperature import Temperature
+from anil_tf.evaluation import Evaluation, card
+from anil_tf.files import write_atomically
+
+_MEAN_GREY = 127.5
+
+
+def describe(
+    format_name: str,
+    written: Written,
+    learner: Any,
+    options: Options,
+    *,
+    directory: pathlib.Path,
+    temperature: Temperature,
+) -> dict[str, Any]:
+    """The facts that loading an export takes, before anything is measured.
+
+    Args:
+        format_name: such as "saved_model".
+        written: what the format wrote.
+        learner: the `MetaLearner` that was exported.
+        options: what the export was to do.
+        directory: where the files are.
+        temperature: that of the probabilities.
+
+    Returns:
+        Values that JSON can hold; see `with_results` for the rest.
+    """
+    shape = [int(length) for length in learner.body.input_shape[1:]]
+    classifies = learner.inner_loss == "cross_entropy"
+    return {
+        "format": format_name,
+        "variants": dict(written.variants),
+        "files": {**written.variants, **written.files},
+        "size_bytes": {
+            name: measure.size(directory / path) for name, path in written.variants.items()
+        },
+        "signatures": list(written.signatures),
+        "state": [dataclasses.asdict(tensor) for tensor in written.state],
+        "classifies": classifies,
+        "takes_images": classifies and len(shape) == 3,
+        "image_shape": shape,
+        "channels": shape[-1],
+        "ways": written.ways,
+        "outputs": None if classifies else int(learner.head.output_shape[-1]),
+        "classes": None,
+        "normalization": options.normalization,
+        "temperature": temperature.value,
+        "calibration": dataclasses.asdict(temperature),
+        "limits": list(written.limits),
+        "facts": dict(written.facts),
+    }
+
+
+def with_results(
+    info: Mapping[str, Any],
+    *,
+    protocol: Mapping[str, Any],
+    evaluations: Mapping[str, Evaluation],
+    latencies: Mapping[str, Mapping[str, Any]],
+    preview: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All facts of an export.
+
+    Args:
+        info: what `describe` returned.
+        protocol: of the measurement, as `evaluation.protocol.describe` gives it.
+        evaluations: of each variant on test episodes; empty where nothing was measured.
+        latencies: likewise, as `measure.latency` gives them.
+        preview: what `preview` returned.
+
+    Returns:
+        The contents of export.json. The numbers of the first variant stand at the top level too.
+    """
+    measured = {name: _numbers(evaluation) for name, evaluation in evaluations.items()}
+    for name, latency in latencies.items():
+        measured.setdefault(name, {})["latency_ms"] = dict(latency)
+    first = next(iter(info["variants"]))
+    unmeasured = {"accuracy": None, "ci95": None, "calibration_error": None, "latency_ms": None}
+    return {
+        "name": card.task_name(protocol),
+        **info,
+        **unmeasured,
+        **measured.get(first, {}),
+        "variant": first,
+        "measured": measured,
+        "preview": dict(preview),
+        "protocol": dict(protocol),
+        "versions": protocol["software"],
+        "commit": protocol["commit"],
+    }
+
+
+def preview(tasks: Any) -> dict[str, Any]:
+    """How a drawing has to look to resemble the data: how many channels, dark on light or the reverse."""
+    channels = int(tasks.image_shape[-1])
+    if tasks.regression or channels != 1:
+        return {"channels": channels, "ink": None}
+    inputs, _ = tasks.batch(0)
+    is_light = float(np.mean(inputs["support_images"])) > _MEAN_GREY
+    return {"channels": channels, "ink": "dark_on_light" if is_light else "light_on_dark"}
+
+
+def write(directory: pathlib.Path, info: Mapping[str, Any]) -> None:
+    """Writes export.json."""
+    write_atomically(directory / MANIFEST, card.dumps(info, indent=2) + "\n")
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        evaluation.metric: evaluation.value,
+        "ci95": evaluation.ci95,
+        "loss": evaluation.loss,
+        "calibration_error": evaluation.ece,
+        "episodes": evaluation.episodes,
+    }

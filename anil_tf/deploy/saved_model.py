@@ -1,0 +1,122 @@
+"""The SavedModel format: all of a learner, for TensorFlow in any language and for TensorFlow Serving.
+
+Written through `keras.export.ExportArchive`, which finds the variables that the functions use; what
+`tf.saved_model.save` makes of a Keras model is converted to wrong numbers by later tools.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from anil_tf.deploy.formats import Options, Written
+from anil_tf.deploy.made_task import made_task
+from anil_tf.deploy.runtimes.saved_model import SavedModelRuntime
+from anil_tf.deploy.signatures import Signatures
+from anil_tf.meta_learner import MetaLearner
+
+NAME = "saved_model"
+VARIANT = "float32"
+# ExportArchive makes the first one TensorFlow's serving_default as well.
+_ORDER = ("adapt_and_predict", "adapt", "predict", "embed")
+# What a number may differ by from the learner's before the export counts as failed.
+_TOLERANCE = 1e-3
+
+_IN_A_PROGRAM = """\
+In a program:
+
+```python
+model = tf.saved_model.load("saved_model")
+state = model.adapt(support_images, support_labels)      # uint8 [n, height, width, channels], int32 [n] of 0..ways-1
+model.predict(query_images, state)["probabilities"]      # float32 [m, ways]
+```
+
+The state is a dictionary of tensors: keep it, and predictions need no examples any more. `adapt_and_predict` does both
+in one call and is the `serving_default` signature. TensorFlow Serving takes it as JSON, by columns:
+
+```json
+{"signature_name": "serving_default",
+ "inputs": {"support_images": [[[[0], "..."]]], "support_labels": [0, 1], "query_images": [[[[0], "..."]]]}}
+```
+"""
+USAGE = (
+    """\
+`client.py` needs TensorFlow and nothing else. It takes a folder of examples, one sub-folder per class, and images to
+name:
+
+```sh
+python client.py EXAMPLES_DIR IMAGE...
+```
+
+"""
+    + _IN_A_PROGRAM
+)
+_OF_NUMBERS = """\
+```python
+model = tf.saved_model.load("saved_model")
+state = model.adapt(support_inputs, support_targets)     # float32 [n, ...], float32 [n, k]
+model.predict(query_inputs, state)["outputs"]            # float32 [m, k]
+```
+"""
+_JOINTLY = """\
+```python
+model = tf.saved_model.load("saved_model")
+model.adapt_and_predict(support_images, support_labels, query_images)["probabilities"]
+```
+
+There is no `adapt` and no `predict`, because the examples are read in the light of the queries.
+"""
+
+
+def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
+    """Writes `directory/saved_model`; see `formats.Format`."""
+    signatures = Signatures(
+        learner, normalization=options.normalization, temperature=options.temperature
+    )
+    archive = keras.export.ExportArchive()
+    archive.track(learner)
+    names = [name for name in _ORDER if name in signatures.names]
+    for name in names:
+        archive.add_endpoint(name, getattr(signatures, name), signatures.specs(name))
+    # The derivatives that adaptation takes are in the graph already; those of the export itself nobody takes.
+    save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    archive.write_out(str(directory / NAME), options=save_options, verbose=False)
+    difference = _difference(learner, signatures, directory, options)
+    if not difference <= _TOLERANCE:  # true for NaN, too
+        raise RuntimeError(
+            f"The SavedModel answers other than the learner: a largest difference of {difference:.1e}, where "
+            f"{_TOLERANCE:g} at most was expected."
+        )
+    return Written(
+        variants={VARIANT: NAME},
+        ways=signatures.rows,
+        state=signatures.layout.tensors if "adapt" in names else (),
+        signatures=tuple(signatures.names),
+        usage=_usage(signatures, options.normalization),
+        limits=(
+            "Labels out of range, classes without examples and wrong shapes are errors of the graph itself, whoever "
+            "calls it.",
+            f"Largest difference of {'a probability' if signatures.classifies else 'an output'} from the Keras model, "
+            f"on a made task: {difference:.1e}.",
+        ),
+        facts={"largest_difference": {VARIANT: difference}},
+    )
+
+
+def _difference(
+    learner: MetaLearner, signatures: Signatures, directory: pathlib.Path, options: Options
+) -> float:
+    """The largest difference of the file's answers from the learner's own, on a made task."""
+    task = made_task(learner, options)
+    (expected,) = signatures.adapt_and_predict(*map(tf.constant, task)).values()
+    found = SavedModelRuntime(directory / NAME).adapt_and_predict(*task)
+    return float(np.abs(found - expected).max())
+
+
+def _usage(signatures: Signatures, normalization: str) -> str | None:
+    if normalization == "episode":
+        return _JOINTLY
+    return None if signatures.takes_images else _OF_NUMBERS

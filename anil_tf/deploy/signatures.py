@@ -1,0 +1,229 @@
+"""The four functions of an export, on tensors: adapt, predict, adapt_and_predict and embed.
+
+They are `MetaLearner.adapt` and `AdaptedClassifier.predict` with what a caller without this library needs inside:
+pixels as uint8 of any size, the check of what is given, and probabilities that a temperature has calibrated
+(arXiv:1706.04599). Inputs that are no images (regression on numbers) come as float32, and go as they are.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from anil_tf.deploy.formats import SIGNATURES
+from anil_tf.deploy.resize import resize
+from anil_tf.deploy.state import state_layout
+from anil_tf.meta_learner import MetaLearner
+from anil_tf.models.normalization import Moving
+from anil_tf.models.pure_call import pure_call
+
+_TRANSDUCTIVE = ("adapt_and_predict", "embed")
+
+
+class Signatures:
+    """What an export of a learner computes.
+
+    Attributes:
+        classifies: whether labels are classes, and not numbers to predict.
+        takes_images: whether inputs are images, uint8 of any height and width.
+        layout: the names of the state.
+        rows: the only number of classes that a free head takes; None for any.
+
+    Example:
+        >>> signatures = Signatures(learner, normalization="support", temperature=1.0)
+        >>> state = signatures.adapt(support_images, support_labels)
+        >>> signatures.predict(query_images, state)["probabilities"]
+    """
+
+    def __init__(self, learner: MetaLearner, *, normalization: str, temperature: float = 1.0):
+        """Keeps the learner, changed in nothing.
+
+        Args:
+            learner: any `MetaLearner`.
+            normalization: "support", "running", or "episode", under which there is no adapt and no predict.
+            temperature: T of softmax(logits / T).
+
+        Raises:
+            ValueError: for a body whose images have no fixed size.
+        """
+        self._learner, self._normalization = learner, normalization
+        self._temperature = temperature
+        self._image_shape = tuple(learner.body.input_shape[1:])
+        if None in self._image_shape:
+            raise ValueError(
+                f"An export needs a body for images of one size, received one for {self._image_shape}."
+            )
+        self.classifies = learner.inner_loss == "cross_entropy"
+        self.takes_images = self.classifies and len(self._image_shape) == 3
+        is_free = learner.head_initialization == "free"
+        self.rows = int(learner.head.output_shape[-1]) if is_free and self.classifies else None
+        self.layout = state_layout(learner, normalization)
+        if normalization == "episode":
+            self._joint = learner.replace(normalization="episode", ways=None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which of the four there are: no embed where all layers adapt, and what `episode` leaves."""
+        names = _TRANSDUCTIVE if self._normalization == "episode" else SIGNATURES
+        return names if self._learner.body.weights else tuple(n for n in names if n != "embed")
+
+    def specs(self, name: str) -> list[Any]:
+        """What the function of this name takes, as `tf.function` wants it."""
+        shape = (None, None, self._image_shape[-1]) if self.takes_images else self._image_shape
+        kind = tf.uint8 if self.takes_images else tf.float32
+        labels = tf.TensorSpec([None], tf.int32, name="support_labels")
+        if not self.classifies:
+            columns = self._learner.head.output_shape[-1]
+            labels = tf.TensorSpec([None, columns], tf.float32, name="support_labels")
+        support, queries, images = (
+            tf.TensorSpec([None, *shape], kind, name=f"{prefix}images")
+            for prefix in ("support_", "query_", "")
+        )
+        return {
+            "adapt": [support, labels],
+            "predict": [queries, self.layout.specs()],
+            "adapt_and_predict": [support, labels, queries],
+            "embed": [images],
+        }[name]
+
+    def adapt(self, support_images: tf.Tensor, support_labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Learns a task from its support.
+
+        Args:
+            support_images: uint8 [n, height, width, channels].
+            support_labels: int32 [n], 0..ways-1, each class with one image or more (regression: float32 [n, k]).
+
+        Returns:
+            The state, by the names of `layout`.
+        """
+        images, labels, ways = self._checked(support_images, support_labels)
+        state = self._learner.task_state(images, labels, ways, self._normalization)
+        return self.layout.pack(state)
+
+    def predict(self, query_images: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Probabilities of the classes of a task.
+
+        Args:
+            query_images: uint8 [m, height, width, channels].
+            state: what `adapt` returned.
+
+        Returns:
+            {"probabilities": float32 [m, ways]} (regression: {"outputs": float32 [m, k]}).
+        """
+        with tf.control_dependencies(self._checks_of_the_state(state)):
+            images = self._inputs(query_images)
+        logits = self._learner.answer(images, self.layout.unpack(state), self._normalization)
+        return self._answers(logits)
+
+    def adapt_and_predict(
+        self, support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """`adapt`, then `predict`, in one call."""
+        return self._answers(self.logits(support_images, support_labels, query_images))
+
+    def embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Features of images [n, ...], of no task: batch normalisation by its moving statistics.
+
+        Returns:
+            {"features": float32 [n, d]}.
+        """
+        body = self._learner.body
+        pixels = tf.cast(self._inputs(images), body.variable_dtype)
+        features, _ = pure_call(body, None, pixels, statistics=Moving())
+        width = features.shape[1:].num_elements()
+        return {"features": tf.cast(tf.reshape(features, [-1, width]), tf.float32)}
+
+    def logits(
+        self, support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
+    ) -> tf.Tensor:
+        """What `adapt_and_predict` makes probabilities of, before the temperature: [m, ways]."""
+        images, labels, ways = self._checked(support_images, support_labels)
+        queries = self._inputs(query_images)
+        if self._normalization == "episode":
+            inputs = {
+                "support_images": images[None],
+                "support_labels": labels[None],
+                "query_images": queries[None],
+            }
+            return self._joint(inputs, training=False)[0]
+        state = self._learner.task_state(images, labels, ways, self._normalization)
+        return self._learner.answer(queries, state, self._normalization)
+
+    def _answers(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = tf.cast(logits, tf.float32)
+        if not self.classifies:
+            return {"outputs": logits}
+        return {"probabilities": tf.nn.softmax(logits / self._temperature)}
+
+    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
+        """Images as the body takes them, float32."""
+        if not self.takes_images:
+            return images
+        sides = tf.shape(images)[1:3]
+        some = tf.debugging.Assert(
+            tf.reduce_all(sides > 0),
+            ["Expected images of 1 pixel or more a side. Received:", sides],
+        )
+        with tf.control_dependencies([some]):
+            return resize(tf.identity(images), self._image_shape[:2])
+
+    def _checked(
+        self, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, int | tf.Tensor]:
+        """The support as the learner takes it, and the number of ways, once it is found in order."""
+        counts = tf.stack([tf.shape(images)[0], tf.shape(labels)[0]])
+        fits = tf.debugging.Assert(
+            tf.logical_and(counts[0] == counts[1], counts[0] > 0),
+            [
+                "Expected one label per support image, of one or more. Received images, labels:",
+                counts,
+            ],
+        )
+        with tf.control_dependencies([fits]):
+            labels = tf.identity(labels)
+        if not self.classifies:
+            return self._inputs(images), labels, int(labels.shape[-1])
+        with tf.control_dependencies(self._checks_of_the_classes(labels)):
+            labels = tf.identity(labels)
+        ways = tf.reduce_max(labels) + 1 if self.rows is None else self.rows
+        return self._inputs(images), labels, ways
+
+    def _checks_of_the_classes(self, labels: tf.Tensor) -> list[Any]:
+        """Refuses labels that are not 0..ways-1, each of them there."""
+        smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
+        different = tf.size(tf.unique(labels).y)
+        wanted = "0..ways-1 with ways of 2 or more"
+        many = different > 1
+        if self.rows is not None:
+            wanted = f"0..{self.rows - 1}, as the head has one learned row for each of {self.rows} classes"
+            many = different == self.rows
+        consecutive = tf.logical_and(smallest == 0, largest == different - 1)
+        return [
+            tf.debugging.Assert(
+                tf.logical_and(consecutive, many),
+                [
+                    f"Expected support labels {wanted}, each on one image or more. Received smallest, largest, "
+                    "how many different ones:",
+                    smallest,
+                    largest,
+                    different,
+                ],
+            )
+        ]
+
+    def _checks_of_the_state(self, state: dict[str, tf.Tensor]) -> list[Any]:
+        """Refuses tensors that disagree on the number of ways."""
+        ways = [
+            tf.shape(state[tensor.name])[axis]
+            for tensor in self.layout.tensors
+            for axis, length in enumerate(tensor.shape)
+            if length is None
+        ]
+        if not ways:
+            return []
+        numbers = tf.stack(ways)
+        return [
+            tf.debugging.Assert(
+                tf.reduce_all(numbers == numbers[0]),
+                ["Expected a state of one number of ways, as adapt returns it. Received:", numbers],
+            )
+        ]

@@ -1,0 +1,113 @@
+"""The directory of a search: what is in it, and whose it is.
+
+flags.txt        the settings of the search, as flagfile lines
+search/          KerasTuner's files
+trials/NAME/     the training of each trial, a run directory
+trials.csv, best.flags, accuracy.png, inner_loop.png, landscape.json
+
+Chief and workers share it.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+
+from anil_tf.files import write_atomically
+from anil_tf.flags import read_settings
+
+_SCORE = "score.json"
+
+
+class SearchDirectory:
+    """A search directory, new or old.
+
+    Args:
+        path: the directory; need not exist.
+
+    Raises:
+        ValueError: if the path is a file, or a directory with something else in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path).expanduser().absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError("expected a directory, found a file. Choose another directory.")
+        found = {file.name for file in self.path.iterdir()} if self.path.exists() else set()
+        if found - {"flags.txt.tmp"} and not self.exists:
+            raise ValueError(
+                "the directory is not empty and holds no search (no flags.txt). Choose another."
+            )
+
+    @property
+    def exists(self) -> bool:
+        """Whether a search has been started here."""
+        return self.file("flags.txt").is_file()
+
+    @property
+    def search(self) -> pathlib.Path:
+        """KerasTuner's directory."""
+        return self.path / "search"
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """Where the trainings of the trials are."""
+        return self.path / "trials"
+
+    def file(self, name: str) -> pathlib.Path:
+        """The path of something in this directory."""
+        return self.path / name
+
+    def check(self, settings: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+        """Checks that these settings go on with the search that is here.
+
+        Where TFDS keeps its data may differ.
+
+        Args:
+            settings: flag name to flagfile line.
+            defaults: the same for every flag that has a default, which stands for one that is missing.
+
+        Raises:
+            ValueError: naming the first setting that differs.
+        """
+        if not self.exists:
+            return
+        before = {**defaults, **read_settings(self.file("flags.txt"))}
+        now = {**defaults, **settings}
+        for name in dict.fromkeys([*now, *before]):
+            old, new = before.get(name), now.get(name)
+            elsewhere = name == "data_dir" and now.get("dataset") != "--dataset=image_folder"
+            if old != new and not elsewhere:
+                raise ValueError(
+                    f"the search in {self.path} was made with {old or f'no --{name}'}, received "
+                    f"{new or f'no --{name}'}. Choose another --output_dir."
+                )
+
+    def prepare(self, settings: Mapping[str, str]) -> None:
+        """Makes the directory and writes flags.txt."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lines = ["# The flags of this search.", *settings.values()]
+        write_atomically(self.file("flags.txt"), "\n".join(lines) + "\n")
+        self.search.mkdir(exist_ok=True)
+        self.runs.mkdir(exist_ok=True)
+
+    def run(self, trial: str, goes_on_from: str | None = None) -> pathlib.Path:
+        """The run directory of a trial.
+
+        Args:
+            trial: its name.
+            goes_on_from: the trial whose training it begins with, where it has none of its own yet.
+
+        Returns:
+            The directory, which need not exist.
+        """
+        folder = self.runs / trial
+        if goes_on_from is not None and not folder.exists():
+            copy = self.runs / f"{trial}.tmp"
+            shutil.rmtree(copy, ignore_errors=True)
+            ignored = shutil.ignore_patterns(_SCORE, "tensorboard", "model.keras")
+            shutil.copytree(self.runs / goes_on_from, copy, ignore=ignored)
+            copy.rename(folder)  # all of it or none
+        return folder

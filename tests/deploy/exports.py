@@ -1,0 +1,16 @@
+"""A directory as bin/export.py leaves it, without a run or a measurement."""
+
+from anil_tf.deploy import formats, manifest
+from anil_tf.deploy.temperature import Temperature
+
+
+def export(learner, directory, *, format_name="saved_model", normalization="support", value=1.0):
+    """Writes the export of a learner with the facts that loading it takes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    options = formats.Options(normalization, value, ways=3, shots=2, queries=4)
+    written = formats.load_format(format_name).export(learner, directory, options)
+    info = manifest.describe(
+        format_name, written, learner, options, directory=directory, temperature=Temperature(value)
+    )
+    manifest.write(directory, info)
+    return directory

@@ -1,0 +1,71 @@
+import pytest
+
+from anil_tf.tuning.search_directory import SearchDirectory
+
+SETTINGS = {
+    "dataset": "--dataset=fc100",
+    "data_dir": "--data_dir=/a",
+    "tuner": "--tuner=random",
+    "augment": "--augment",
+}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = SearchDirectory(tmp_path / "search")
+    assert not made.exists
+    made.prepare(SETTINGS)
+    return SearchDirectory(tmp_path / "search")
+
+
+def test_the_same_settings_go_on(directory):
+    assert directory.exists
+    directory.check(SETTINGS, {})
+    directory.check(SETTINGS | {"data_dir": "--data_dir=/b"}, {})
+    directory.check(SETTINGS | {"new": "--new=1"}, {"new": "--new=1"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"tuner": "--tuner=bayesian"}, "--tuner=random, received --tuner=bayesian"),
+        ({"augment": "--noaugment"}, "--augment, received --noaugment"),
+        ({"new": "--new=1"}, "no --new, received --new=1"),
+        ({"dataset": "--dataset=image_folder", "data_dir": "--data_dir=/b"}, "--dataset=fc100"),
+    ],
+)
+def test_other_settings_are_refused(directory, changed, words):
+    with pytest.raises(ValueError, match=words) as error:
+        directory.check(SETTINGS | changed, {})
+    assert "Choose another --output_dir" in str(error.value)
+
+
+def test_a_folder_of_images_is_the_data(tmp_path):
+    directory = SearchDirectory(tmp_path / "s")
+    settings = SETTINGS | {"dataset": "--dataset=image_folder"}
+    directory.prepare(settings)
+    with pytest.raises(ValueError, match="--data_dir=/a, received --data_dir=/b"):
+        directory.check(settings | {"data_dir": "--data_dir=/b"}, {})
+
+
+def test_what_is_no_search_is_left_alone(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="not empty and holds no search"):
+        SearchDirectory(tmp_path)
+    with pytest.raises(ValueError, match="found a file"):
+        SearchDirectory(tmp_path / "file")
+
+
+def test_a_trial_begins_with_a_copy_of_a_shorter_one_once(directory):
+    short = directory.run("0000")
+    assert not short.exists()
+    (short / "checkpoints").mkdir(parents=True)
+    (short / "checkpoints" / "state").write_text("3")
+    (short / "score.json").write_text("{}")
+    longer = directory.run("0005", goes_on_from="0000")
+    assert (longer / "checkpoints" / "state").read_text() == "3"
+    assert not (longer / "score.json").exists(), "it has none of its own yet"
+    (longer / "checkpoints" / "state").write_text("9")
+    assert directory.run("0005", goes_on_from="0000") == longer
+    assert (longer / "checkpoints" / "state").read_text() == "9"
+    assert (short / "checkpoints" / "state").read_text() == "3"
