@@ -27,9 +27,9 @@ from absl import logging  # noqa: E402  (it defines --verbosity)
 
 
 def _flags_alone() -> ModuleType:
-    """`anil_tf.flags` without its package, which imports TensorFlow: seconds for a typing error."""
+    """`anil_tf.flags` without its parent, which imports TensorFlow: seconds for a typing error."""
     if "anil_tf.flags" not in sys.modules:
-        path = os.path.join(_ROOT, "anil_tf", "flags.py")
+        path = os.path.join(_ROOT, "anil_tf", "flags", "__init__.py")
         spec = importlib.util.spec_from_file_location("anil_tf.flags", path)
         sys.modules["anil_tf.flags"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["anil_tf.flags"])

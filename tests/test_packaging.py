@@ -142,13 +142,13 @@ def test_preset_states_command_time_and_accuracy(preset):
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_preset_parses(preset):
-    # In a process of its own, as flags are global; as a module of its own, to be spared TensorFlow.
+    # In a process of its own, as flags are global; by bin/launch.py, to be spared TensorFlow.
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import flags; from absl import logging; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from launch import flags; "
         "flags.define(*flags.GROUPS); left = flags.FLAGS(['train.py', sys.argv[2]])[1:]; "
         "sys.exit(f'not flags: {left}' if left else 0)"
     )
-    command = [sys.executable, "-c", code, str(ROOT / "anil_tf"), f"--flagfile={preset}"]
+    command = [sys.executable, "-c", code, str(ROOT / "bin"), f"--flagfile={preset}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
