@@ -10,6 +10,7 @@ Read in this order:
     distributed.py       chief and workers: who is who, and how long they wait for each other
     trials.py            what was found, as a table
     plots.py             the same as pictures
+    report.py            what is shown meanwhile, and what is left behind
     search_directory.py  where all this lies, and whose it is
 
 A trial is any function from settings to a score; bin/tune.py passes one that meta-trains.

@@ -62,13 +62,16 @@ def role(environment: Mapping[str, str]) -> Role:
     Raises:
         ValueError: naming the variable that is missing or wrong.
     """
-    if _IP not in environment:
-        return Role("alone", environment.get(_NAME, "tuner0"))
-    for name in (_PORT, _NAME):
-        if not environment.get(name):
+    given = {name: environment[name] for name in (_IP, _PORT, _NAME) if name in environment}
+    is_alone = set(given) <= {_NAME}
+    for name in given if is_alone else (_IP, _PORT, _NAME):
+        if not given.get(name):
+            beside = ", ".join(f"{other}={value}" for other, value in given.items() if value)
             raise ValueError(
-                f"{name}: expected a value beside {_IP}={environment[_IP]}, received none."
+                f"{name}: expected a value{beside and f' beside {beside}'}, received none."
             )
+    if is_alone:
+        return Role("alone", given.get(_NAME, "tuner0"))
     port = environment[_PORT]
     if not (port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError(f"{_PORT}={port}: expected a port, 1 to 65535.")
@@ -120,26 +123,37 @@ def chief_needed(address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signs_of_life(oracle: Any, trial_id: str, timeout: float) -> Iterator[None]:
-    """Asks the chief for the trial now and then while it runs, so that the chief hears of this worker.
+def signs_of_life(oracle: Any, trial_id: str, timeout: float) -> Iterator[Callable[[], None]]:
+    """Asks the chief for the trial now and then while it moves, so that the chief hears of this worker.
+
+    A trial that hangs falls silent: the chief then gives it to another worker, or ends.
 
     Args:
         oracle: KerasTuner's client of the chief's oracle.
         trial_id: the trial that runs.
-        timeout: seconds after which the chief would count this worker as lost.
+        timeout: seconds without a movement after which no further sign is given, and seconds without a sign after
+            which the chief counts this worker as lost.
+
+    Yields:
+        What is to be called when the trial has moved, such as after each step of its training.
     """
     ended = threading.Event()
     pause = min(timeout / 4, _MOST_SECONDS_BETWEEN_SIGNS)
+    moved_at = time.monotonic()
+
+    def moved() -> None:
+        nonlocal moved_at
+        moved_at = time.monotonic()
 
     def send() -> None:
         while not ended.wait(pause):
-            with contextlib.suppress(Exception):  # the next call of the trial itself will tell
-                oracle.get_trial(trial_id)
+            if time.monotonic() - moved_at <= timeout:
+                with contextlib.suppress(Exception):  # the next call of the trial itself will tell
+                    oracle.get_trial(trial_id)
 
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
+    threading.Thread(target=send, name=f"signs of life of {trial_id}", daemon=True).start()
     try:
-        yield
+        yield moved
     finally:
         ended.set()
 

@@ -12,10 +12,12 @@ import json
 import pathlib
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from anil_tf.files import write_atomically
 
 if TYPE_CHECKING:
-    from anil_tf.evaluation import Evaluation
+    from anil_tf.evaluation import Comparison, Evaluation
 
 NAME = "accuracy"  # of the objective, for KerasTuner
 _FILE = "score.json"
@@ -31,6 +33,7 @@ class Score:
         diverged: whether the training met a number that is not finite.
         epochs: epochs of the training, those of a shorter trial that it went on from included.
         seconds: time of the training.
+        drawn_from: which episodes these are, in words; only equal ones can be compared.
         per_episode: the accuracy of each episode; empty if the trial diverged.
     """
 
@@ -39,12 +42,13 @@ class Score:
     diverged: bool
     epochs: int
     seconds: float
+    drawn_from: str = ""
     per_episode: tuple[float, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """The score as KerasTuner keeps it."""
         numbers = dataclasses.asdict(self)
-        del numbers["per_episode"]
+        del numbers["drawn_from"], numbers["per_episode"]
         return {name: float(value) for name, value in numbers.items()}
 
 
@@ -56,9 +60,10 @@ def of_evaluation(evaluation: Evaluation, *, epochs: int, seconds: float) -> Sco
         epochs: of the training.
         seconds: of the training.
     """
-    accuracies = evaluation.per_episode
     ci95 = evaluation.ci95 if evaluation.episodes > 1 else 0.0
-    return Score(evaluation.value, ci95, False, epochs, seconds, tuple(map(float, accuracies)))
+    accuracies = tuple(map(float, evaluation.per_episode))
+    drawn_from = evaluation.drawn_from
+    return Score(evaluation.value, ci95, False, epochs, seconds, drawn_from, accuracies)
 
 
 def of_divergence(*, ways: int, epochs: int, seconds: float) -> Score:
@@ -70,6 +75,30 @@ def of_divergence(*, ways: int, epochs: int, seconds: float) -> Score:
         seconds: of the training.
     """
     return Score(1 / ways, 0.0, True, epochs, seconds)
+
+
+def compare(first: Score, second: Score) -> Comparison:
+    """The mean paired difference first - second, episode by episode, with its 95 % interval.
+
+    Args:
+        first: the score of a trial that ended well.
+        second: that of another one.
+
+    Raises:
+        ValueError: if the two were not reached on the same episodes.
+    """
+    from anil_tf import evaluation
+
+    return evaluation.compare(_evaluation(first), _evaluation(second))
+
+
+def _evaluation(score: Score) -> Evaluation:
+    """The evaluation as far as it is kept: without losses."""
+    from anil_tf.evaluation import Evaluation
+
+    accuracies = np.array(score.per_episode)
+    losses = np.full_like(accuracies, np.nan)
+    return Evaluation(accuracies, losses, None, score.seconds, score.drawn_from)
 
 
 def write(score: Score, run_dir: str | pathlib.Path) -> None:

@@ -1,7 +1,9 @@
 """Who proposes the next setting: KerasTuner's oracles, with what a search needs that they do not have.
 
 a budget                in trials, or in minutes over all starts of the search
-a first trial           the setting that the flags give, so that the best found is never below it
+a first trial           the setting that the flags give, so that the best found is never below it (Hyperband's begins
+                        short, like its others, and may be left behind)
+no second trial         of a setting, to the digits in which it is used; Hyperband's longer ones go on from a first
 a memory                that a kill at any moment leaves whole: files are replaced, not rewritten, and what was
                         begun and not ended is begun again, by whoever had it
 an ear                  which worker was heard of when; the trial of one that is silent for too long goes to another
@@ -14,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +32,7 @@ from anil_tf.tuning.search_space import SearchSpace, Value
 TUNERS = ("random", "bayesian", "hyperband")
 _MOST_TRIALS = 9999  # the budget is ours; this makes the numbers of trials four digits long
 MOST_FAILURES = 3  # in a row, after which no further trial is begun
+_MOST_COLLISIONS = 200  # settings drawn in a row that have all been tried, after which none is left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,9 @@ class SearchOracle(keras_tuner.Oracle):
         self.heard: dict[str, float] = {}
         self.failed_in_a_row = 0
         self.told_to_stop = False
+        self._max_collisions = (
+            _MOST_COLLISIONS  # KerasTuner's own, 20, gives small spaces up too early
+        )
         self._seconds_before = 0.0
         self._since = time.monotonic()
 
@@ -87,6 +94,11 @@ class SearchOracle(keras_tuner.Oracle):
         nothing_left = self.is_spent or self.told_to_stop
         return nothing_left and not self.ongoing_trials and not self._retry_queue
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the search ended within its budget, as every setting that was drawn had been tried."""
+        return self.told_to_stop and not self.is_spent
+
     # ---- Trials ----
 
     @keras_tuner.synchronized
@@ -107,17 +119,30 @@ class SearchOracle(keras_tuner.Oracle):
         return trial
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """As KerasTuner does, in numbers of a few digits."""
-        proposed = super().populate_space(trial_id)
-        if proposed.get("values"):
-            proposed["values"] |= self.space.plain(proposed["values"])
-        return proposed
+        """As KerasTuner does, in numbers of a few digits; what a Gaussian process would repeat is drawn at random."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="sklearn")  # on few trials its fits say much
+            proposed = super().populate_space(trial_id)
+        values = proposed.get("values")
+        if values and "tuner/trial_id" not in values and self._duplicate(values):
+            values = self._random_values()
+        if values:
+            return {"status": TrialStatus.RUNNING, "values": values | self.space.plain(values)}
+        # Nobody goes while others are at work, who may be lost.
+        status = TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED
+        return {"status": status, "values": None}
 
     def _random_values(self) -> dict[str, Value] | None:
         """Draws a setting; all oracles begin with such ones, and the first is the given one."""
         if not self.trials and self.space.holds(self.first):
             return {name: self.first[name] for name in self.space.names}
         return super()._random_values()
+
+    def _duplicate(self, values: Mapping[str, Value]) -> bool:
+        """Whether a setting has been tried. KerasTuner asks this when it draws one, and would compare unused digits."""
+        wanted = self.space.plain(values)
+        tried = (trial.hyperparameters.values for trial in self.trials.values())
+        return any(self.space.plain(each) == wanted for each in tried)
 
     @keras_tuner.synchronized
     def get_trial(self, trial_id: str) -> Trial:

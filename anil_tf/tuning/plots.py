@@ -23,37 +23,55 @@ _COLUMNS = 3
 _PANEL = (4.2, 3.3)  # inches
 _CELLS = (3, 8)  # of the heat map along each axis, at least and at most
 _MAP = ("inner_step_size", "inner_steps")
+_TOLD_APART = 1.05  # ratio of two lines from which on both are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class StabilityLimit:
-    """The largest inner step size at which steps of gradient descent contract, 2/(L + mu), of some tasks.
+    """Up to which inner step size the inner steps of some tasks contract, by the curvatures at the start of adaptation.
+
+    Up to 2/(L + mu) a step of gradient descent contracts by 1 - alpha mu, the better the longer it is. Beyond, it does
+    by alpha L - 1, the worse the longer; and from 2/L on it does not: adaptation diverges along the steepest direction.
 
     Attributes:
         where: at which weights it was measured, in words.
-        low: of the task with the smallest.
-        median: over the tasks.
-        high: of the task with the largest.
+        low: 2/(L + mu) of the task with the smallest.
+        median: of it over the tasks.
+        high: of it, of the task with the largest.
+        diverges: 2/L, the median over the tasks.
     """
 
     where: str
     low: float
     median: float
     high: float
+    diverges: float
 
 
 def stability_limit(
     where: str, smoothness: np.ndarray, strong_convexity: np.ndarray
 ) -> StabilityLimit:
-    """2/(L + mu) of each task, with 0 for mu where the inner loss is not convex.
+    """2/(L + mu) and 2/L over some tasks, with 0 for mu where the inner loss is not convex.
 
     Args:
         where: at which weights the curvatures were measured, in words.
-        smoothness: L, [tasks].
-        strong_convexity: mu, [tasks].
+        smoothness: L, the largest curvature of the support loss at the start of adaptation, [tasks].
+        strong_convexity: mu, the smallest, [tasks].
+
+    Returns:
+        The limit, in the unit of the inner step size.
+
+    Raises:
+        ValueError: where a curvature is not finite, or L is not above 0.
     """
-    limits = 2 / (np.asarray(smoothness) + np.maximum(strong_convexity, 0.0))
-    return StabilityLimit(where, float(limits.min()), float(np.median(limits)), float(limits.max()))
+    smoothness, strong_convexity = np.asarray(smoothness), np.asarray(strong_convexity)
+    if not (np.isfinite(smoothness + strong_convexity).all() and smoothness.min() > 0):
+        raise ValueError(
+            f"the curvatures {where} are not all finite, or L is not above 0: L {smoothness}, mu {strong_convexity}"
+        )
+    limits = 2 / (smoothness + np.maximum(strong_convexity, 0.0))
+    numbers = limits.min(), np.median(limits), limits.max(), np.median(2 / smoothness)
+    return StabilityLimit(where, *map(float, numbers))
 
 
 def draw_accuracies(rows: Sequence[Row], space: SearchSpace, png: pathlib.Path) -> None:
@@ -133,6 +151,16 @@ def _place(setting: Setting) -> Callable[[Row], float]:
     return lambda row: row.values[setting.name]
 
 
+def have_scores(rows: Sequence[Row]) -> bool:
+    """Whether there is anything to draw: a trial that has ended, and not failed."""
+    return any(not math.isnan(row.accuracy) for row in rows)
+
+
+def has_inner_loop(space: SearchSpace) -> bool:
+    """Whether inner step size and inner steps were both searched."""
+    return set(_MAP) <= set(space.names)
+
+
 def draw_inner_loop(
     rows: Sequence[Row],
     space: SearchSpace,
@@ -147,15 +175,16 @@ def draw_inner_loop(
         rows: the trials, best first.
         space: what was searched.
         png: the file to write.
-        limits: drawn as vertical lines: the median over tasks, and thin ones for the lowest and the highest task.
+        limits: drawn as vertical lines: the median over tasks, and thin ones for the lowest and the highest task; and
+            a dotted one for 2/L, where it can be told from the first.
 
     Returns:
-        Whether it was drawn: both settings were searched, and a trial has ended.
+        Whether it was drawn: both settings were searched, and a trial has a score.
     """
+    if not (have_scores(rows) and has_inner_loop(space)):
+        return False
     ended = [row for row in rows if not math.isnan(row.accuracy)]
     settings = {setting.name: setting for setting in space}
-    if not ended or not set(_MAP) <= set(settings):
-        return False
     columns, lines = (
         _edges(settings[name], len(ended), [row.values[name] for row in ended]) for name in _MAP
     )
@@ -223,6 +252,11 @@ def _draw_limits(panel: Axes, limits: Sequence[StabilityLimit], columns: np.ndar
         panel.axvline(limit.median, color=colour, linestyle=style, linewidth=2, label=label)
         for end in (limit.low, limit.high):
             panel.axvline(end, color=colour, linestyle=style, linewidth=0.8)
-        high = max(high, min(limit.median * 1.15, 10 * columns[-1]))
+        furthest = limit.median
+        if limit.diverges > _TOLD_APART * limit.median:
+            furthest = limit.diverges
+            label = f"2/L {limit.where}, diverges beyond: {furthest:.2g}"
+            panel.axvline(furthest, color=colour, linestyle=":", linewidth=2, label=label)
+        high = max(high, min(furthest * 1.15, 10 * columns[-1]))
         low = min(low, max(limit.median / 1.15, columns[0] / 10))
     panel.set_xlim(low, high)

@@ -9,7 +9,7 @@ import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -33,12 +33,14 @@ class Trial:
         values: of the settings that are searched.
         epochs: how many to train, where the tuner says so (Hyperband), else None.
         goes_on_from: the shorter trial of the same setting that it goes on from, or None.
+        moved: to be called after each step; a worker whose trial does not move for too long counts as lost.
     """
 
     name: str
     values: Mapping[str, Value]
     epochs: int | None = None
     goes_on_from: str | None = None
+    moved: Callable[[], None] = dataclasses.field(default=lambda: None, compare=False, repr=False)
 
 
 class _Passed(keras_tuner.errors.FatalError):
@@ -47,6 +49,14 @@ class _Passed(keras_tuner.errors.FatalError):
     def __init__(self, error: Exception):
         super().__init__(str(error))
         self.error = error
+
+
+@contextlib.contextmanager
+def _unpacked() -> Iterator[None]:
+    try:
+        yield
+    except _Passed as passed:
+        raise passed.error from None
 
 
 class _Tuner(base_tuner.BaseTuner):
@@ -96,12 +106,11 @@ class _Tuner(base_tuner.BaseTuner):
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Runs a trial."""
         wanted = _trial(trial, self._space.plain(trial.hyperparameters.values))
-        alive: contextlib.AbstractContextManager = contextlib.nullcontext()
-        if self._role.kind == "worker":
-            alive = distributed.signs_of_life(self.oracle, trial.trial_id, self._timeout)
         try:
-            with alive:
+            if self._role.kind != "worker":
                 return self._run(wanted).metrics()
+            with distributed.signs_of_life(self.oracle, trial.trial_id, self._timeout) as moved:
+                return self._run(dataclasses.replace(wanted, moved=moved)).metrics()
         except self._ends_the_search as error:
             raise _Passed(error) from error
         except Exception as error:
@@ -111,6 +120,15 @@ class _Tuner(base_tuner.BaseTuner):
             )
             print(f"Trial {trial.trial_id} failed: {said[:300]}", file=sys.stderr, flush=True)
             raise keras_tuner.errors.FailedTrialError(said) from error
+
+    def _run_and_update_trial(self, trial: Any, *arguments: Any, **options: Any) -> None:
+        """As KerasTuner does, but that a trial whose chief is away has not failed: it is finished, and waits."""
+        import grpc
+
+        try:
+            super()._run_and_update_trial(trial, *arguments, **options)
+        except grpc.RpcError as error:
+            raise _Passed(error) from error
 
 
 def _trial(trial: Any, values: dict[str, Value]) -> Trial:
@@ -161,14 +179,13 @@ def search(
     )
     try:
         if role.kind == "alone":
-            tuner.search()
+            with _unpacked():
+                tuner.search()
         elif role.kind == "worker":
-            with distributed.chief_needed(role.address):
+            with distributed.chief_needed(role.address), _unpacked():
                 tuner.search()
         elif not oracle.is_over:
             distributed.serve(tuner.search, oracle, timeout=timeout, on_change=on_change)
-    except _Passed as passed:
-        raise passed.error from None
     finally:
         if role.kind == "alone":
             oracle.save()  # the time spent

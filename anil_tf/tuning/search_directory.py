@@ -1,7 +1,7 @@
 """The directory of a search: what is in it, and whose it is.
 
 flags.txt        the settings of the search, as flagfile lines
-search/          KerasTuner's files
+search/          KerasTuner's files; and `lock`, which the process holds that writes what is common to all
 trials/NAME/     the training of each trial, a run directory
 trials.csv, best.flags, accuracy.png, inner_loop.png, landscape.json
 
@@ -10,10 +10,12 @@ Chief and workers share it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from anil_tf.files import write_atomically
 from anil_tf.flags import read_settings
@@ -36,7 +38,8 @@ class SearchDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError("expected a directory, found a file. Choose another directory.")
         found = {file.name for file in self.path.iterdir()} if self.path.exists() else set()
-        if found - {"flags.txt.tmp"} and not self.exists:
+        started = {"search", "flags.txt.tmp"}  # what a start that was killed at once may have left
+        if found - started and not self.exists:
             raise ValueError(
                 "the directory is not empty and holds no search (no flags.txt). Choose another."
             )
@@ -85,12 +88,29 @@ class SearchDirectory:
                     f"{new or f'no --{name}'}. Choose another --output_dir."
                 )
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the directory, and keeps every other process from holding it inside; a kill lets go of it.
+
+        Raises:
+            RuntimeError: if another process holds it.
+        """
+        self.search.mkdir(parents=True, exist_ok=True)
+        with (self.search / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(
+                    f"another process searches in {self.path}. Wait for it or end it, or choose another --output_dir; "
+                    "in parallel, one chief has workers."
+                ) from None
+            yield
+
     def prepare(self, settings: Mapping[str, str]) -> None:
         """Makes the directory and writes flags.txt."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.search.mkdir(parents=True, exist_ok=True)
         lines = ["# The flags of this search.", *settings.values()]
         write_atomically(self.file("flags.txt"), "\n".join(lines) + "\n")
-        self.search.mkdir(exist_ok=True)
         self.runs.mkdir(exist_ok=True)
 
     def run(self, trial: str, goes_on_from: str | None = None) -> pathlib.Path:

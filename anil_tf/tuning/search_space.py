@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -42,6 +42,11 @@ class Interval:
         """Whether equal ratios, not equal differences, are equally likely."""
         return self.low > 0
 
+    @property
+    def lowest(self) -> Value:
+        """The smallest value."""
+        return self.plain(self.low)
+
     def declare(self, space: keras_tuner.HyperParameters) -> None:
         """Adds the setting to KerasTuner's space."""
         sampling = "log" if self.logarithmic else "linear"
@@ -68,6 +73,11 @@ class Choice:
     values: tuple[int, ...]
 
     logarithmic = False
+
+    @property
+    def lowest(self) -> Value:
+        """The first value."""
+        return self.values[0]
 
     def declare(self, space: keras_tuner.HyperParameters) -> None:
         """Adds the setting to KerasTuner's space."""
@@ -130,6 +140,27 @@ class SearchSpace:
             if setting.name in values
         }
 
+    def outside(self, values: Mapping[str, object]) -> list[str]:
+        """The names of the settings whose value is missing or does not lie in the space."""
+        return [each.name for each in self.settings if not each.holds(values.get(each.name))]
+
     def holds(self, values: Mapping[str, object]) -> bool:
         """Whether values for all settings lie in the space."""
-        return all(setting.holds(values.get(setting.name)) for setting in self.settings)
+        return not self.outside(values)
+
+    def probes(self, values: Mapping[str, Any]) -> list[dict[str, Value]]:
+        """Settings that stand for all others where the question is whether they can be trained at all.
+
+        Args:
+            values: a setting, which need not lie in the space.
+
+        Returns:
+            This setting, moved into the space, and with it each other value of each choice.
+        """
+        outside = set(self.outside(values))
+        inside = {
+            each.name: each.lowest if each.name in outside else values[each.name] for each in self
+        }
+        choices = [each for each in self if isinstance(each, Choice)]
+        others = [(each.name, value) for each in choices for value in each.values]
+        return [inside, *({**inside, n: value} for n, value in others if value != inside[n])]

@@ -101,19 +101,10 @@ def _behind(scores: Mapping[str, objective.Score | None], winner: Row, row: Row)
     first, second = scores[winner.name], scores[row.name]
     if row is winner or row.status != "done" or first is None or second is None:
         return {}
-    from anil_tf.evaluation import compare
-
-    compared = compare(_evaluation(first), _evaluation(second))
+    if first.drawn_from != second.drawn_from:
+        return {}
+    compared = objective.compare(first, second)
     return {"behind": compared.difference, "behind_ci95": compared.ci95}
-
-
-def _evaluation(score: objective.Score) -> Any:
-    import numpy as np
-
-    from anil_tf.evaluation import Evaluation
-
-    accuracies = np.array(score.per_episode)
-    return Evaluation(accuracies, np.zeros_like(accuracies), None, score.seconds, "")
 
 
 def _number(value: float) -> float:

@@ -19,11 +19,11 @@ SPACE = SearchSpace(
 FIRST = {"inner_step_size": 0.123456, "inner_steps": 5, "first_order": False}
 
 
-def made(folder, tuner="random", *, trials=5, **options):
+def made(folder, tuner="random", *, space=SPACE, trials=5, **options):
     """An oracle that keeps its files in a folder."""
     oracles.mend_keras_tuner()
     options = {"epochs": 9, "first": FIRST} | options
-    oracle = oracles.make(tuner, SPACE, budget=oracles.Budget(trials=trials), **options)
+    oracle = oracles.make(tuner, space, budget=oracles.Budget(trials=trials), **options)
     oracle._set_project_dir(str(folder), "search")
     return oracle
 
@@ -124,7 +124,46 @@ def test_a_kill_between_two_files_loses_no_trial_and_repeats_none(tmp_path):
     state.write_text(before)  # as if the kill had come before the oracle was written
     again = made(tmp_path)
     again.reload()
-    assert again.create_trial("tuner0").trial_id == second.trial_id
+    trial = again.create_trial("tuner0")
+    assert trial.trial_id == second.trial_id
+    end(again, trial)
+    third = again.create_trial("tuner0").hyperparameters.values
+    assert SPACE.plain(third) != SPACE.plain(second.hyperparameters.values)
+
+
+@pytest.mark.parametrize("tuner", oracles.TUNERS)
+@pytest.mark.parametrize(
+    ("space", "count"),
+    [
+        (SearchSpace([Choice("filters", (8, 16, 32)), Choice("inner_steps", (1, 5, 9))]), 9),
+        (
+            SearchSpace([Interval("inner_step_size", 0.1, 0.102)]),
+            3,
+        ),  # as many as three digits tell apart
+    ],
+    ids=["choices", "digits"],
+)
+def test_no_setting_is_tried_twice_and_a_small_space_ends(tmp_path, tuner, space, count):
+    oracle = made(tmp_path, tuner, space=space, trials=50)
+    tried = []
+    while (trial := oracle.create_trial("tuner0")).status != TrialStatus.STOPPED:
+        if "tuner/trial_id" not in trial.hyperparameters.values:  # else it is a longer one
+            tried.append(space.plain(trial.hyperparameters.values))
+        end(oracle, trial, accuracy=len(tried) / 50)
+    assert len(tried) == count and all(tried.count(each) == 1 for each in tried)
+    assert oracle.is_exhausted and oracle.is_over
+
+
+def test_nobody_goes_while_the_last_setting_is_at_work(tmp_path):
+    space = SearchSpace([Choice("filters", (8, 16))])
+    oracle = made(tmp_path, space=space, is_chief=True)
+    first, last = (oracle.create_trial(name) for name in ("w1", "w2"))
+    end(oracle, first)
+    assert oracle.create_trial("w1").status == TrialStatus.IDLE
+    assert not oracle.is_exhausted
+    end(oracle, last)
+    assert oracle.create_trial("w1").status == TrialStatus.STOPPED
+    assert oracle.is_exhausted
 
 
 def test_files_are_replaced_as_a_whole(tmp_path, monkeypatch):

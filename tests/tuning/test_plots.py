@@ -61,16 +61,23 @@ def test_every_setting_has_a_panel_with_every_trial_that_ended(drawn, tmp_path):
 
 
 def test_the_map_has_the_mean_of_each_cell_and_the_limits(drawn, tmp_path):
-    limits = [StabilityLimit("at first", 0.3, 0.5, 0.9), StabilityLimit("after", 2.0, 3.0, 4.0)]
+    limits = [
+        StabilityLimit("before training", 0.3, 0.5, 0.9, 0.51),
+        StabilityLimit("after", 2.0, 3.0, 4.0, 5.0),
+    ]
     assert plots.draw_inner_loop(ROWS, SPACE, tmp_path / "map.png", limits)
     panel = drawn[0].axes[0]
     shown = panel.collections[0].get_array().compressed()
     np.testing.assert_allclose(np.sort(shown), [20, 40, 47])
     lines = {line.get_label(): line.get_xdata()[0] for line in panel.get_lines()}
-    assert lines["2/(L + μ) at first: 0.5 (0.3 to 0.9)"] == 0.5
+    assert lines["2/(L + μ) before training: 0.5 (0.3 to 0.9)"] == 0.5
     assert lines["2/(L + μ) after: 3 (2 to 4)"] == 3.0
+    assert lines["2/L after, diverges beyond: 5"] == 5.0
+    assert sum(name.startswith("2/L") for name in lines) == 1, (
+        "the other one hides behind 2/(L + μ)"
+    )
     low, high = panel.get_xlim()
-    assert low == pytest.approx(0.01) and high > 3.0, "a limit beyond the range is shown"
+    assert low == pytest.approx(0.01) and high > 5.0, "a limit beyond the range is shown"
     assert panel.get_ylim()[0] <= 1 and panel.get_ylim()[1] >= 20
 
 
@@ -85,6 +92,25 @@ def test_there_is_no_map_of_nothing(rows, space, tmp_path):
 def test_the_limit_is_two_by_the_sum_of_the_curvatures():
     limit = plots.stability_limit("here", np.array([1.0, 3.0, 8.0]), np.array([1.0, 1.0, -5.0]))
     assert (limit.low, limit.median, limit.high) == (0.25, 0.5, 1.0), "mu below 0 counts as 0"
+    assert limit.diverges == 2 / 3
+
+
+@pytest.mark.parametrize("smoothness", [np.nan, np.inf, 0.0])
+def test_there_is_no_limit_without_curvatures(smoothness):
+    with pytest.raises(ValueError, match="the curvatures here are not all finite"):
+        plots.stability_limit("here", np.array([1.0, smoothness]), np.zeros(2))
+
+
+def test_up_to_the_limit_a_step_contracts_by_the_smallest_curvature_and_beyond_two_by_the_largest_not_at_all():
+    largest, smallest = 3.0, 1.0
+    limit = plots.stability_limit("here", np.array([largest]), np.array([smallest]))
+
+    def factor(step_size):
+        return max(abs(1 - step_size * curvature) for curvature in (largest, smallest))
+
+    assert factor(0.99 * limit.median) == pytest.approx(1 - 0.99 * limit.median * smallest)
+    assert 1 - 1.01 * limit.median * smallest < factor(1.01 * limit.median) < 1
+    assert factor(0.99 * limit.diverges) < 1 < factor(1.01 * limit.diverges)
 
 
 @pytest.mark.parametrize("count", [1, 5, 200])

@@ -1,9 +1,11 @@
 """Searches in this process, with trials that take no time."""
 
+import grpc
 import pytest
+from keras_tuner.src.distribute import oracle_client
 
-from anil_tf.tuning import oracles, search, trials
-from anil_tf.tuning.distributed import Role
+from anil_tf.tuning import distributed, oracles, search, trials
+from anil_tf.tuning.distributed import Role, TimedOut
 from anil_tf.tuning.objective import Score
 from anil_tf.tuning.search_space import Interval, SearchSpace
 
@@ -94,6 +96,42 @@ def test_when_every_trial_fails_the_search_says_so(tmp_path):
 
     with pytest.raises(RuntimeError, match="the last 3 trials failed; .*failed.txt say why"):
         searched(tmp_path, run, count=9)
+
+
+def test_a_trial_that_ends_while_the_chief_is_away_has_not_failed(tmp_path, monkeypatch):
+    names = []
+
+    class Client:
+        """Reaches the chief until there is a score to tell."""
+
+        def __init__(self, oracle):
+            self._oracle, self.objective = oracle, oracle.objective
+
+        def create_trial(self, tuner_id):
+            return self._oracle.create_trial(tuner_id)
+
+        def get_trial(self, trial_id):
+            return self._oracle.get_trial(trial_id)
+
+        def update_trial(self, trial_id, metrics, step=0):
+            raise grpc.RpcError
+
+        def end_trial(self, trial):
+            raise AssertionError(f"the trial was ended: {trial.status}")
+
+    monkeypatch.setattr(oracle_client, "OracleClient", Client)
+    monkeypatch.setattr(distributed, "find_chief", lambda address, seconds: None)
+    for name, value in (("TUNER_ID", "w1"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "8000")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+
+    def run(trial):
+        trial.moved()
+        names.append(trial.name)
+        return score(trial)
+
+    with pytest.raises(TimedOut, match="the chief at 127.0.0.1:8000 does not answer any more"):
+        searched(tmp_path, run, role=Role("worker", "w1", "127.0.0.1:8000"))
+    assert names == ["0000"]
 
 
 def test_hyperband_tells_how_long_and_what_to_go_on_from(tmp_path):

@@ -69,3 +69,13 @@ def test_a_trial_begins_with_a_copy_of_a_shorter_one_once(directory):
     assert directory.run("0005", goes_on_from="0000") == longer
     assert (longer / "checkpoints" / "state").read_text() == "9"
     assert (short / "checkpoints" / "state").read_text() == "3"
+
+
+def test_one_process_at_a_time_holds_a_search(tmp_path):
+    path = tmp_path / "s"
+    with SearchDirectory(path).held():
+        other = SearchDirectory(path)
+        with pytest.raises(RuntimeError, match="another process searches in .*/s"), other.held():
+            pass
+    with SearchDirectory(path).held():  # a start that went no further left nothing in the way
+        pass

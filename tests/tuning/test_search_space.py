@@ -68,6 +68,21 @@ def test_a_setting_is_in_the_space_or_not(changed, holds):
     assert SPACE.holds({**given, "first_order": False, **changed}) is holds
 
 
+def test_probes_are_in_the_space_and_have_every_choice():
+    given = {"inner_step_size": 2.0, "inner_steps": 5, "inner_l2": "auto", "filters": 32}
+    probes = SPACE.probes({**given, "first_order": True})
+    assert SPACE.outside({**given, "first_order": True}) == ["inner_step_size", "inner_l2"]
+    first = {"inner_step_size": 0.01, "inner_steps": 5, "inner_l2": 0.0, "filters": 32}
+    assert probes[0] == first | {"first_order": True}, "moved into the space where it was not"
+    assert all(SPACE.holds(probe) for probe in probes)
+    assert [(each["filters"], each["first_order"]) for each in probes] == [
+        (32, True),
+        (16, True),
+        (64, True),
+        (32, False),
+    ]
+
+
 @pytest.mark.parametrize(("low", "high"), [(1.0, 0.1), (0.5, 0.5), (-1.0, 1.0)])
 def test_bounds_that_bound_nothing_are_refused(low, high):
     with pytest.raises(ValueError, match="expected 0 <= low < high"):
