@@ -2,13 +2,13 @@
 
 Make classes by drawing, by dropping image files or with the camera: the model adapts as examples are
 added and names what is drawn next. OUT is what bin/export.py wrote, with --format=saved_model or
-litert. The page runs that export and nothing else, loads nothing from other hosts, and nothing is
-written. It listens on this machine only unless --host says otherwise. Ctrl-C ends it.
+litert. The page runs that export and nothing else, loads nothing from other hosts, and writes
+nothing of what it is sent. It listens on this machine only unless --host says otherwise.
+Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
 from launch import flags, launch
@@ -34,12 +34,12 @@ def main() -> int:
 
 
 def _check_export() -> None:
-    """Refuses what is no export before anything slow is done."""
-    if not (pathlib.Path(FLAGS.export_dir) / "export.json").is_file():
-        raise InputError(
-            f"--export_dir={FLAGS.export_dir}: expected a directory that bin/export.py wrote, found no "
-            "export.json in it."
-        )
+    """Refuses what the page cannot use before anything slow is done."""
+    from anil_tf.deploy import exported
+    from anil_tf.deploy.demo.service import refuse_unfit
+
+    with blamed_on("export_dir"):
+        refuse_unfit(exported.read_manifest(FLAGS.export_dir))
 
 
 def _listen() -> Any:
@@ -48,10 +48,11 @@ def _listen() -> Any:
 
     try:
         return DemoServer(FLAGS.host, FLAGS.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have such a name
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"--host={FLAGS.host} --port={FLAGS.port}: expected an address of this machine and a port "
-            f"that is free ({error.strerror or error}); --port=0 takes any that is."
+            f"that is free ({reason}); --port=0 takes any that is."
         ) from error
 
 
@@ -62,13 +63,19 @@ def _service() -> Any:
     # The export's first variant where none is named.
     blamed = ("export_dir", "variant") if FLAGS.variant else ("export_dir",)
     with blamed_on(*blamed):
-        return Service(exported.load(FLAGS.export_dir, FLAGS.variant))
+        try:
+            return Service(exported.load(FLAGS.export_dir, FLAGS.variant))
+        except OSError as error:
+            raise ValueError(f"expected the files that bin/export.py wrote; {error}") from error
 
 
 def _say(server: Any) -> None:
     print(f"Open {server.url} in a browser. Ctrl-C ends this.", flush=True)
-    if not server.is_local:
-        print("Everybody who can reach this machine can use the page (--host).", flush=True)
+    if server.is_local:
+        return
+    if server.url_elsewhere:
+        print(f"On a phone in the same network: {server.url_elsewhere}", flush=True)
+    print("Everybody who can reach this machine can use the page (--host).", flush=True)
 
 
 if __name__ == "__main__":

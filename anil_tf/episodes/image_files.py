@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import pathlib
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from anil_tf.episodes.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _GREY_MODES = ("1", "L", "LA")
+# What Pillow raises for files that are no images, or are damaged; struct.error is that of EXIF cut short.
+_DAMAGE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 # The values of EXIF's orientation that lay an image on its side.
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
@@ -39,7 +42,7 @@ def shape(path: pathlib.Path) -> tuple[int, int, int]:
             if image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:
                 height, width = width, height
             return height, width, 1 if image.mode in _GREY_MODES else 3
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
@@ -49,7 +52,7 @@ def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray
     Args:
         path: the file.
         size: height and width of the result; another size is resized with averaging.
-        channels: 1 (grey) or 3 (RGB); transparency is dropped.
+        channels: 1 (grey) or 3 (RGB); what is transparent is laid on white, as viewers show it.
 
     Returns:
         uint8 array [height, width, channels].
@@ -59,8 +62,9 @@ def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray
     """
     try:
         with Image.open(path) as image:
-            pixels = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            upright = _on_white(ImageOps.exif_transpose(image))
+            pixels = upright.convert("L" if channels == 1 else "RGB")
+    except _DAMAGE as error:
         raise _unreadable(path, error) from error
     height, width = size
     if pixels.size != (width, height):
@@ -72,6 +76,16 @@ def read_all(paths: Sequence[pathlib.Path], size: tuple[int, int], channels: int
     """Reads many images on all cores; see `read`. Returns uint8 [images, h, w, channels]."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.stack(list(pool.map(lambda path: read(path, size, channels), paths)))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lays what is transparent on white paper: black ink on nothing would be black on black."""
+    if not image.has_transparency_data:
+        return image
+    ink = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(ink, mask=ink)
+    return paper
 
 
 def _unreadable(path: pathlib.Path, error: Exception) -> DataError:

@@ -17,11 +17,13 @@ class Confusion:
         counts: int [ways, ways]; row c counts what the examples of class c were called.
         tested: examples that were held out.
         testable: examples that could have been: those of classes with two or more.
+        interrupted: whether `is_interrupted` ended it.
     """
 
     counts: np.ndarray
     tested: int
     testable: int
+    interrupted: bool
 
 
 def leave_one_out(
@@ -30,6 +32,7 @@ def leave_one_out(
     labels: np.ndarray,
     *,
     seconds: float,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Confusion:
     """Names each example by a model that was adapted to all the other examples.
 
@@ -39,6 +42,7 @@ def leave_one_out(
         labels: their classes, int [examples], 0..ways-1.
         seconds: time after which no further example is begun. Classes take turns, so that each has
             its share whenever that is.
+        is_interrupted: asked before each example; no further one is begun once it says so.
 
     Returns:
         The counts. The only example of a class is never held out: the class would be gone.
@@ -47,15 +51,16 @@ def leave_one_out(
     counts = np.zeros((ways, ways), np.int64)
     order = _in_turns(labels, ways)
     end = time.monotonic() + seconds
-    tested = 0
+    tested, interrupted = 0, False
     for index in order:
-        if tested and time.monotonic() > end:
+        interrupted = is_interrupted()
+        if interrupted or (tested and time.monotonic() > end):
             break
         others = np.arange(len(labels)) != index
         probabilities = adapt_and_predict(images[others], labels[others], images[index][None])
         counts[labels[index], int(np.argmax(probabilities[0]))] += 1
         tested += 1
-    return Confusion(counts, tested, len(order))
+    return Confusion(counts, tested, len(order), interrupted)
 
 
 def _in_turns(labels: np.ndarray, ways: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,7 +21,8 @@ def decode(data: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
     Args:
         data: the file: PNG, JPEG, GIF (its first frame), BMP or WebP.
         image_shape: height, width and channels (1 or 3) of the result. Another size is resized with
-            averaging, as the exported model itself does it; transparency is dropped.
+            averaging, as the exported model itself does it. What is transparent is laid on white, as
+            viewers show it.
 
     Returns:
         uint8 array of shape `image_shape`.
@@ -33,7 +35,8 @@ def decode(data: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_too_large(image)  # by the header: nothing is decoded yet
             image.load()
-            pixels = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            upright = _on_white(ImageOps.exif_transpose(image))
+            pixels = upright.convert("L" if channels == 1 else "RGB")
     except _TooLarge:
         raise
     except Image.UnidentifiedImageError:
@@ -43,7 +46,7 @@ def decode(data: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
         ) from None
     except Image.DecompressionBombError:
         raise _TooLarge(f"this image is too large: expected at most {_millions()}.") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise ValueError(f"this image is damaged: {' '.join(str(error).split())}.") from error
     if pixels.size != (width, height):
         pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
@@ -75,6 +78,16 @@ def to_png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     return file.getvalue()
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lays what is transparent on white paper: black ink on nothing would be black on black."""
+    if not image.has_transparency_data:
+        return image
+    ink = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(ink, mask=ink)
+    return paper
 
 
 class _TooLarge(ValueError):

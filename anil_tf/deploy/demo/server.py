@@ -8,6 +8,7 @@ must come from the page itself, and the page may load nothing from anywhere else
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import importlib.resources
 import ipaddress
@@ -24,8 +25,11 @@ from typing import Any, cast
 from anil_tf.deploy.demo.service import Forgotten, Service
 
 MAX_UPLOAD = 20 * 2**20  # bytes
+# Addresses that documentation may use and nobody has (RFC 5737, RFC 3849): asked for the way to them, never sent to.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 _DRAINED = 4 * MAX_UPLOAD  # of a refused upload, so that the browser gets to read why
 _PIECE = 2**16
+_LENGTH = re.compile(r"[0-9]{1,12}")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -83,15 +87,27 @@ class DemoServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
     @property
     def url(self) -> str:
         """Where the page is, for a browser on this machine."""
-        host = self.host
         if self._address.is_unspecified:
-            host = "127.0.0.1" if self.address_family == socket.AF_INET else "::1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
+            return self._url("127.0.0.1" if self.address_family == socket.AF_INET else "::1")
+        return self._url(self.host)
+
+    @property
+    def url_elsewhere(self) -> str | None:
+        """Where the page is for other devices of the network; None if there is no telling."""
+        if self.is_local:
+            return None
+        if not self._address.is_unspecified:
+            return self.url
+        address = _own_address(self.address_family)
+        return self._url(address) if address else None
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
         return self._address.is_loopback
+
+    def _url(self, host: str) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
 
     @property
     def _address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -108,13 +124,14 @@ class DemoServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.serve_forever()
 
     def knows(self, host_header: str | None) -> bool:
-        """Whether a Host header is an address, localhost, or the name that was given.
+        """Whether a Host header is an address, localhost, the name that was given, or the machine's.
 
-        Another name means that somebody's domain was made to point here, to have a visitor's
-        browser take this server for theirs.
+        The machine's name counts where others can reach it, as it is and under .local. Another name
+        means that somebody's domain was made to point here, to have a visitor's browser take this
+        server for theirs.
         """
         host = _without_port(host_header or "").lower()
-        if host in ("localhost", self.host.lower()):
+        if host in {"localhost", self.host.lower()} | (set() if self.is_local else _own_names()):
             return True
         try:
             ipaddress.ip_address(host.strip("[]"))
@@ -153,8 +170,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _get(self) -> tuple[str, bytes]:
         path = urllib.parse.urlsplit(self.path).path
         if path == "/api/model":
-            about = self.server.service.about() | {"max_upload": MAX_UPLOAD}
-            return _json(about)
+            return _json(self.server.service.about(MAX_UPLOAD))
         if path not in self.server.files:
             raise _Refusal(HTTPStatus.NOT_FOUND, "there is no such page here.")
         return self.server.files[path]
@@ -213,9 +229,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return body
 
     def _length(self) -> int | None:
-        """The body's announced length; None where it is missing or no number."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
+        """The body's announced length; None where it is missing, no number, or said twice."""
+        texts = self.headers.get_all("Content-Length", [])
+        return int(texts[0]) if len(texts) == 1 and _LENGTH.fullmatch(texts[0]) else None
 
     def _answer(self, ask: Callable[[], tuple[str, bytes]]) -> None:
         """Sends what `ask` returns, or says why not."""
@@ -235,6 +251,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, text = HTTPStatus.GONE, str(error)
         except ValueError as error:
             status, text = HTTPStatus.BAD_REQUEST, " ".join(str(error).split())
+        except (ConnectionError, TimeoutError):  # nobody is left to be answered
+            raise
         except Exception as error:  # the server goes on, and the page can say what happened
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -245,8 +263,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send(status, content_type, content)
 
     def _drain(self) -> None:
-        """Reads what is left of a refused upload: a connection closed on it loses the answer."""
-        if "Transfer-Encoding" in self.headers or self._unread > _DRAINED:
+        """Reads what is left of a refused upload: a connection closed on it loses the answer.
+
+        Where its end is not known, or far, the connection is closed all the same: what is left must
+        not be taken for the next request.
+        """
+        unknown = "Transfer-Encoding" in self.headers or (
+            "Content-Length" in self.headers and self._length() is None
+        )
+        if unknown or self._unread > _DRAINED:
             self.close_connection = True
             return
         while self._unread > 0:
@@ -286,6 +311,21 @@ def _json(value: Any) -> tuple[str, bytes]:
 
 def _without_port(host: str) -> str:
     return re.sub(r":[0-9]*$", "", host)
+
+
+def _own_address(family: int) -> str | None:
+    """This machine's address in its network. Connecting a datagram socket sends nothing."""
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((_ELSEWHERE[socket.AddressFamily(family)], 9))
+        address = str(probe.getsockname()[0])
+        return None if ipaddress.ip_address(address).is_loopback else address
+    return None
+
+
+def _own_names() -> set[str]:
+    """What other devices may call this machine: its name, and that of multicast DNS."""
+    name = socket.gethostname().lower()
+    return {name, f"{name.partition('.')[0]}.local"}
 
 
 def _page_files() -> dict[str, tuple[str, bytes]]:

@@ -9,8 +9,8 @@ import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,17 @@ from anil_tf.deploy.demo.drawing import drawing_for
 
 MAX_EXAMPLES = 500
 _KEPT_STATES = 16
+# What a PNG takes besides its pixels, and an image in JSON besides its base64: quotes, label, token.
+_PNG_OVERHEAD, _JSON_OVERHEAD = 300, 16
 _CONFUSION_SECONDS = 3.0
+# What the page and `anil_tf.deploy.exported` read of export.json.
+_NEEDED = ("format", "variants", "image_shape", "signatures", "ways", "state")
 # What the page tells about the model: of export.json, of the protocol in it, and of what was measured.
 _FACTS = ("name", "format", "normalization")
 _OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
 _MEASURED = ("accuracy", "ci95", "calibration_error", "episodes")
+
+_Result = TypeVar("_Result")
 
 
 class Model(Protocol):
@@ -73,12 +79,14 @@ class Service:
             model: what `anil_tf.deploy.exported.load` returns.
 
         Raises:
-            ValueError: if it has no classes, or cannot adapt to examples of any number.
+            ValueError: see `refuse_unfit`.
         """
-        _refuse_unfit(model)
+        refuse_unfit(model.info)
         self._model = model
         self._drawing = drawing_for(model.info)
         self._one_at_a_time = threading.Lock()  # not every runtime is safe for threads
+        self._newest = object()  # another one with each request that somebody waits for
+        self._keeping = threading.Lock()
         self._states: collections.OrderedDict[str, dict[str, np.ndarray]] = (
             collections.OrderedDict()
         )
@@ -87,16 +95,24 @@ class Service:
         """Adapts and predicts once, so that the first time a page shows is not that of set-up."""
         ways = self._model.ways or 2
         images = np.zeros((ways, *self._model.image_shape), np.uint8)
-        state = self._adapt(images, np.arange(ways, dtype=np.int32))
+        state, _ = self._adapt(images, np.arange(ways, dtype=np.int32))
         self._predict(images[:1], state)
 
-    def about(self) -> dict[str, Any]:
-        """Returns what the page has to know: image size, classes, ink, limits, and the model's facts."""
+    def about(self, max_upload: int) -> dict[str, Any]:
+        """What the page has to know: image size, classes, ink, limits, and the model's facts.
+
+        Args:
+            max_upload: bytes that a request may have.
+
+        Returns:
+            Values that JSON can hold. `max_examples` is so small that all of them fit in a request.
+        """
         return {
             "image_shape": list(self._model.image_shape),
             "ways": self._model.ways,
             "drawing": dataclasses.asdict(self._drawing),
-            "max_examples": MAX_EXAMPLES,
+            "max_examples": min(MAX_EXAMPLES, max_upload // _sent_bytes(self._model.image_shape)),
+            "max_upload": max_upload,
             "facts": self._facts(),
         }
 
@@ -126,15 +142,15 @@ class Service:
             labels: a list of as many classes, 0..ways-1.
 
         Returns:
-            `state`: a token for `predict`; `milliseconds` that adaptation took.
+            `state`: a token for `predict`; `milliseconds` that adaptation took, not counting those
+            that it waited for its turn.
 
         Raises:
             ValueError: for examples that the model does not take.
         """
         pixels, classes = self._examples(images, labels)
-        begin = time.perf_counter()
-        state = self._adapt(pixels, classes)
-        milliseconds = 1000 * (time.perf_counter() - begin)
+        self._newest = object()
+        state, milliseconds = self._adapt(pixels, classes)
         return {"state": self._keep(state), "milliseconds": milliseconds}
 
     def predict(self, state: Any, images: Any) -> dict[str, Any]:
@@ -145,7 +161,7 @@ class Service:
             images: a list of image files in base64.
 
         Returns:
-            `probabilities`: a list per image with one number per class; `milliseconds`.
+            `probabilities`: a list per image with one number per class; `milliseconds` as above.
 
         Raises:
             Forgotten: if the state is no longer kept.
@@ -153,13 +169,14 @@ class Service:
         """
         kept = self._kept(state)
         pixels = self._images(images)
-        begin = time.perf_counter()
-        probabilities = self._predict(pixels, kept)
-        milliseconds = 1000 * (time.perf_counter() - begin)
+        self._newest = object()
+        probabilities, milliseconds = self._predict(pixels, kept)
         return {"probabilities": probabilities.tolist(), "milliseconds": milliseconds}
 
     def confusion(self, images: Any, labels: Any) -> dict[str, Any]:
         """Names each example by a model adapted to all the others; see `leave_one_out`.
+
+        It stops as soon as `adapt` or `predict` is asked for: somebody waits for those.
 
         Args:
             images: a list of image files in base64.
@@ -167,17 +184,19 @@ class Service:
 
         Returns:
             `counts`: row c counts what the examples of class c were called; `tested` of `testable`
-            examples.
+            examples; whether it was `interrupted`.
 
         Raises:
             ValueError: for examples that the model does not take.
         """
+        newest = self._newest
         pixels, classes = self._examples(images, labels)
         found = leave_one_out(
-            lambda support, ones, new: self._predict(new, self._adapt(support, ones)),
+            lambda support, ones, new: self._predict(new, self._adapt(support, ones)[0])[0],
             pixels,
             classes,
             seconds=_CONFUSION_SECONDS,
+            is_interrupted=lambda: self._newest is not newest,
         )
         return dataclasses.asdict(found) | {"counts": found.counts.tolist()}
 
@@ -191,27 +210,34 @@ class Service:
         facts["size_bytes"] = info.get("size_bytes", {}).get(variant)
         return {name: value for name, value in facts.items() if value is not None}
 
-    def _adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        with self._one_at_a_time:
-            return self._model.adapt(images, labels)
+    def _adapt(self, images: np.ndarray, labels: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+        return self._in_turn(lambda: self._model.adapt(images, labels))
 
-    def _predict(self, images: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
-        with self._one_at_a_time:
-            probabilities = self._model.predict(images, state)
+    def _predict(
+        self, images: np.ndarray, state: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, float]:
+        probabilities, milliseconds = self._in_turn(lambda: self._model.predict(images, state))
         if not np.isfinite(probabilities).all():
             raise ArithmeticError("the model answered with what is no number (NaN or infinity).")
-        return probabilities
+        return probabilities, milliseconds
+
+    def _in_turn(self, compute: Callable[[], _Result]) -> tuple[_Result, float]:
+        """What the model computes, and the milliseconds from when it begins."""
+        with self._one_at_a_time:
+            begin = time.perf_counter()
+            result = compute()
+            return result, 1000 * (time.perf_counter() - begin)
 
     def _keep(self, state: dict[str, np.ndarray]) -> str:
         token = secrets.token_urlsafe(16)
-        with self._one_at_a_time:
+        with self._keeping:
             self._states[token] = state
             while len(self._states) > _KEPT_STATES:
                 self._states.popitem(last=False)
         return token
 
     def _kept(self, token: Any) -> dict[str, np.ndarray]:
-        with self._one_at_a_time:
+        with self._keeping:
             if not isinstance(token, str) or token not in self._states:
                 raise Forgotten("this state is no longer kept: adapt again.")
             self._states.move_to_end(token)
@@ -235,9 +261,22 @@ class Service:
         return np.stack([image_files.decode(_from_base64(image), shape) for image in images])
 
 
-def _refuse_unfit(model: Model) -> None:
-    """Refuses exports that have no classes or fixed numbers of examples."""
-    info = model.info
+def refuse_unfit(info: Mapping[str, Any]) -> None:
+    """Refuses exports that the page cannot use, before they are loaded.
+
+    Args:
+        info: what export.json says.
+
+    Raises:
+        ValueError: if facts are missing, it has no classes, or cannot adapt to examples of any
+            number before it is asked.
+    """
+    missing = [name for name in _NEEDED if name not in info]
+    if missing:
+        raise ValueError(
+            f"export.json: expected the facts of an export, received none on {', '.join(missing)}; "
+            "export anew with bin/export.py."
+        )
     if not info.get("takes_images", True):
         raise ValueError(
             "this export answers with numbers; the page is for models that name images."
@@ -247,11 +286,25 @@ def _refuse_unfit(model: Model) -> None:
             f"this export takes images of {info['image_shape'][-1]} channels; the page makes grey images "
             "and colour images, of 1 and 3."
         )
-    if not {"adapt", "predict"} <= set(info["signatures"]):
+    if {"adapt", "predict"} <= set(info["signatures"]):
+        return
+    if info.get("normalization") == "episode":
         raise ValueError(
-            f"this {info['format']} export takes one fixed number of examples only; expected one "
-            "that has adapt and predict: export with --format=saved_model or litert."
+            "this export takes its statistics from examples and new images together, and so cannot "
+            "adapt before it is asked, as the page does: export with --normalization=support."
         )
+    raise ValueError(
+        f"this {info['format']} export takes one fixed number of examples only; expected one that "
+        "has adapt and predict: export with --format=saved_model or litert."
+    )
+
+
+def _sent_bytes(image_shape: tuple[int, ...]) -> int:
+    """The most that one example takes of a request: a PNG that could not be compressed, in base64."""
+    height, width, channels = image_shape
+    pixels = height * (1 + width * channels)
+    png = pixels + pixels // 1000 + _PNG_OVERHEAD
+    return 4 * (png // 3 + 1) + _JSON_OVERHEAD
 
 
 def _from_base64(text: Any) -> bytes:

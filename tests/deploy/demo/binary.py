@@ -15,14 +15,18 @@ def command(*flags):
 
 
 @contextlib.contextmanager
-def started(export_dir, *flags):
+def started(export_dir, *flags, cwd=None, **environment):
     """The process and the address it printed, on a port of its own; ended as Ctrl-C ends it."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"
+    }
     process = subprocess.Popen(
         command(f"--export_dir={export_dir}", "--port=0", *flags),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
+        cwd=cwd,
+        env=inherited | environment,
     )
     try:
         line = process.stdout.readline()

@@ -105,6 +105,33 @@ class Browser:
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
         self._ask("POST", "/actions", {"actions": [mouse | {"actions": actions}]})
 
+    def touch(self, selector, *paths):
+        """Moves one finger per path at the same time; None in a path is a moment without that finger."""
+        left, top, width, height = self.run(
+            "const b = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [b.left, b.top, b.width, b.height]",
+            selector,
+        )
+        fingers = []
+        for number, path in enumerate(paths):
+            actions, is_down = [], False
+            for point in path:
+                if point is None:
+                    actions += [
+                        {"type": "pointerUp", "button": 0} if is_down else {"type": "pause"}
+                    ]
+                    actions += [{"type": "pause"}]
+                    is_down = False
+                    continue
+                place = {"x": round(left + point[0] * width), "y": round(top + point[1] * height)}
+                actions += [{"type": "pointerMove", "duration": 0} | place]
+                down = {"type": "pointerDown", "button": 0}
+                actions += [{"type": "pause"} if is_down else down]
+                is_down = True
+            finger = {"type": "pointer", "id": f"finger {number}", "actions": actions}
+            fingers.append(finger | {"parameters": {"pointerType": "touch"}})
+        self._ask("POST", "/actions", {"actions": fingers})
+
     def wait(self, script, *arguments, seconds=20):
         """Waits until a function body returns something true; returns it."""
         deadline = time.monotonic() + seconds

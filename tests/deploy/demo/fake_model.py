@@ -5,6 +5,9 @@ import numpy as np
 INFO = {
     "name": "glyphs, 5-way 1-shot",
     "format": "saved_model",
+    "variants": {"float32": "saved_model"},
+    "state": [],
+    "ways": None,
     "image_shape": [28, 28, 1],
     "takes_images": True,
     "signatures": ["adapt", "predict", "adapt_and_predict", "embed"],
@@ -20,7 +23,7 @@ class FakeModel:
     """Takes any number of ways, or exactly `ways`; counts what it was asked."""
 
     def __init__(self, ways=None, **changes):
-        self.info = INFO | changes
+        self.info = INFO | {"ways": ways} | changes
         self.variant = "float32"
         self.ways = ways
         self.image_shape = tuple(self.info["image_shape"])

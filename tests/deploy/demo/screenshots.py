@@ -3,8 +3,8 @@
 python -m tests.deploy.demo.screenshots EXPORT_DIR OUTPUT_DIR
 """
 
+import argparse
 import io
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -17,15 +17,23 @@ EXAMPLES = 3
 
 
 def main():
-    export_dir, output_dir = sys.argv[1], Path(sys.argv[2])
-    with binary.started(export_dir) as (_, url), open_browser() as browser:
+    parser = argparse.ArgumentParser(usage="make pictures EXPORT_DIR=DIR")
+    parser.add_argument("export_dir")
+    parser.add_argument("output_dir", type=Path)
+    arguments = parser.parse_args()
+    output_dir = arguments.output_dir
+    with binary.started(arguments.export_dir) as (_, url), open_browser() as browser:
         browser.resize(1080, 1110)
         browser.prefer(prefers_color_scheme="light", prefers_reduced_motion="reduce")
         browser.go(url)
         browser.wait("return document.body.dataset.ready")
         browser.click("#add-class")
         strokes.teach(browser, EXAMPLES, strokes.CHARACTERS | {"arc": strokes.arc})
+        # A circle among the crosses, so that there is something to confuse.
+        browser.draw("#pad", *strokes.circle(seed=1))
+        browser.click("#classes > li:nth-child(2) .main")
         browser.wait("return document.querySelectorAll('#confusion-table tbody tr').length === 4")
+        browser.wait("return document.querySelector('td.wrong')")
         print(strokes.answer(browser, *strokes.arc(seed=4)))
         save(browser.picture(), output_dir / "demo.png")
         browser.resize(390, 844, mobile=True)

@@ -40,6 +40,18 @@ def test_single_examples_are_not_held_out(labels):
     assert (found.tested, found.testable) == (0, 0)
 
 
+def test_interrupted_it_begins_no_further_example():
+    answers = iter([False, False, True])
+    found = leave_one_out(
+        nearest,
+        np.arange(6.0)[:, None],
+        np.array([0, 0, 0, 1, 1, 1]),
+        seconds=60,
+        is_interrupted=lambda: next(answers),
+    )
+    assert (found.tested, found.testable, found.interrupted) == (2, 6, True)
+
+
 def test_out_of_time_each_class_has_had_its_turn():
     asked = []
 
@@ -52,4 +64,4 @@ def test_out_of_time_each_class_has_had_its_turn():
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
     found = leave_one_out(adapt_and_predict, np.arange(9.0)[:, None], labels, seconds=0.25)
     assert asked == [0, 3, 6]
-    assert (found.tested, found.testable) == (3, 9)
+    assert (found.tested, found.testable, found.interrupted) == (3, 9, False)

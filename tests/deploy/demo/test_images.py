@@ -15,6 +15,10 @@ from anil_tf.episodes import image_files
 STROKES = Drawing("light_on_dark", 0.1, 0.8, strokes_only=True)
 
 
+# EXIF whose header ends in its middle: Pillow unpacks it, and raises struct.error.
+CUT_EXIF = b"Exif\x00\x00II*\x00\x08"
+
+
 def encoded(array, format="PNG", **options):
     file = io.BytesIO()
     Image.fromarray(array).save(file, format, **options)
@@ -51,9 +55,10 @@ def test_a_file_is_read_as_an_image_folder_is(format, channels, tmp_path):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image that can be read"),
         (encoded(noise(40, 40, 3))[:-300], "damaged"),
         (encoded(noise(40, 40, 3), "JPEG")[:500], "damaged"),
+        (encoded(noise(40, 40, 3), "WEBP", exif=CUT_EXIF), "damaged"),
         (encoded(noise(40, 40, 3), "TIFF"), "no image that can be read"),
     ],
-    ids=["nothing", "text", "postscript", "cut PNG", "cut JPEG", "rarer format"],
+    ids=["nothing", "text", "postscript", "cut PNG", "cut JPEG", "cut EXIF", "rarer format"],
 )
 def test_what_is_no_image_is_refused_in_one_line(data, words):
     with pytest.raises(ValueError) as raised:
@@ -70,6 +75,20 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(side, monkeypatch)
     bomb += struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 0) + b"IDAT" + bytes(4)
     with pytest.raises(ValueError, match="too large: expected at most 50 million pixels"):
         images.decode(bomb, (28, 28, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_laid_on_white(mode, channels):
+    drawing = Image.new("RGBA", (28, 28), (0, 0, 0, 0))  # black ink on nothing, which is black too
+    drawing.paste((0, 0, 0, 255), (12, 4, 16, 24))
+    drawing.paste((0, 0, 0, 128), (0, 0, 4, 4))
+    file = io.BytesIO()
+    drawing.convert(mode).save(file, "PNG")
+    image = images.decode(file.getvalue(), (28, 28, channels))
+    assert (image[10, 13] == 0).all() and (image[10, 20] == 255).all()
+    if mode != "P":
+        assert abs(int(image[1, 1, 0]) - 127) <= 1
 
 
 def test_ink_on_paper_is_turned_over_for_a_model_of_light_strokes():

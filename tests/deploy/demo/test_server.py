@@ -4,11 +4,16 @@ import http.client
 import json
 import os
 import socket
+import struct
+import tempfile
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from anil_tf.deploy.demo import images
+from anil_tf.deploy.demo import server as demo_server
 from anil_tf.deploy.demo.server import MAX_UPLOAD, DemoServer
 from tests.deploy.demo.fake_model import FakeModel
 
@@ -144,7 +149,50 @@ def test_an_endless_upload_is_cut_off(server):
     assert b" 411 " in answer and b"Connection: close" in answer
     answer = raw(server, head + b"Content-Length: 100\r\n\r\nabc")
     assert b" 400 " in answer and b"broke off" in answer
-    assert b" 411 " in raw(server, head + b"Content-Length: -5\r\n\r\n")
+
+
+@pytest.mark.parametrize("length", [b"-5", b"1234567890123", b"many", b"5\r\nContent-Length: 6"])
+def test_a_body_of_unknown_length_is_not_taken_for_a_request(server, length):
+    head = (
+        b"POST /api/image HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+    )
+    smuggled = b"GET /api/model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = raw(server, head + b"Content-Length: " + length + b"\r\n\r\n" + smuggled)
+    assert answer.startswith(b"HTTP/1.1 411 ") and b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.fixture
+def ended(server, monkeypatch):
+    """Set when the server has done with a connection."""
+    ended, shut_down = threading.Event(), server.shutdown_request
+    monkeypatch.setattr(server, "shutdown_request", lambda one: (shut_down(one), ended.set()))
+    return ended
+
+
+UPLOAD = (
+    b"POST /api/image HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Length: 100\r\n\r\nabc"
+)
+
+
+def test_an_upload_that_goes_silent_ends_quietly(server, ended, monkeypatch, capfd):
+    monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(UPLOAD)
+        assert connection.recv(100) == b"", "it was answered"
+        assert ended.wait(10)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_connection_that_is_reset_ends_quietly(server, ended, capfd):
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(UPLOAD)
+        time.sleep(0.1)  # the server reads by now
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ended.wait(10)
+    assert capfd.readouterr().err == ""
+    assert ask(server, "GET", "/")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -220,7 +268,13 @@ def test_a_failure_of_the_model_is_said_and_survived(serve, capfd):
 
 def test_nothing_is_written(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ask(server, "POST", "/api/image", png(2000), FILE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # TMPDIR is read again
+    prepared = json.loads(ask(server, "POST", "/api/image", png(2000), FILE)[2])["image"]
+    examples = {"images": [prepared] * 3, "labels": [0, 1, 1]}
+    for path in ("/api/adapt", "/api/confusion"):
+        assert ask(server, "POST", path, json.dumps(examples), JSON)[0] == 200
     assert os.listdir(tmp_path) == []
 
 
@@ -229,6 +283,53 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(server, serve):
     with serve(FakeModel(), host="0.0.0.0") as everywhere:
         assert not everywhere.is_local
         assert everywhere.url == f"http://127.0.0.1:{everywhere.server_port}/"
+
+
+def test_other_devices_are_told_the_machines_own_address(server, serve, monkeypatch):
+    assert server.url_elsewhere is None
+    with serve(FakeModel(), host="0.0.0.0") as everywhere:
+        monkeypatch.setattr(demo_server, "_own_address", lambda family: "192.168.1.20")
+        assert everywhere.url_elsewhere == f"http://192.168.1.20:{everywhere.server_port}/"
+        monkeypatch.setattr(demo_server, "_own_address", lambda family: None)
+        assert everywhere.url_elsewhere is None
+
+
+@pytest.mark.parametrize("host", ["192.168.1.20", "127.0.0.1"])
+def test_the_own_address_is_asked_for_without_sending(host, monkeypatch):
+    class Probe(socket.socket):
+        def connect(self, address):
+            assert self.type == socket.SOCK_DGRAM
+
+        def getsockname(self):
+            return (host, 40_000)
+
+        def send(self, *_):
+            pytest.fail("something was sent")
+
+        sendto = sendall = send
+
+    monkeypatch.setattr(socket, "socket", Probe)
+    expected = None if host == "127.0.0.1" else host
+    assert demo_server._own_address(socket.AF_INET) == expected
+
+
+def test_without_a_network_there_is_no_telling(monkeypatch):
+    def connect(*_):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    assert demo_server._own_address(socket.AF_INET) is None
+
+
+def test_the_machines_name_is_its_own_where_others_can_reach_it(server, serve, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Desk.lan")
+    with serve(FakeModel(), host="0.0.0.0") as everywhere:
+        for name in ("desk.lan", "DESK.local"):
+            headers = {"Host": f"{name}:{everywhere.server_port}"}
+            assert ask(everywhere, "GET", "/api/model", headers=headers)[0] == 200
+            assert ask(server, "GET", "/api/model", headers=headers)[0] == 403
+        for name in ("evil.local", "desk", "desk.lan.evil.example"):
+            assert ask(everywhere, "GET", "/api/model", headers={"Host": name})[0] == 403
 
 
 def test_a_port_that_is_taken_is_an_error(server):

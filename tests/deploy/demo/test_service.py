@@ -3,13 +3,16 @@
 import base64
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from anil_tf.deploy.demo import images
-from anil_tf.deploy.demo.service import MAX_EXAMPLES, Forgotten, Service
-from tests.deploy.demo.fake_model import FakeModel
+from anil_tf.deploy.demo.service import MAX_EXAMPLES, Forgotten, Service, refuse_unfit
+from tests.deploy.demo.fake_model import INFO, FakeModel
+
+MAX_UPLOAD = 20 * 2**20
 
 
 def picture(value=0, side=28):
@@ -40,7 +43,7 @@ def test_it_adapts_and_names_as_the_model_does(service):
 def test_everything_said_is_json(service):
     adapted = service.adapt([picture(0), picture(200)], [0, 1])
     for said in (
-        service.about(),
+        service.about(MAX_UPLOAD),
         service.prepare(base64.b64decode(picture(9))),
         adapted,
         service.predict(adapted["state"], [picture(3)]),
@@ -50,11 +53,72 @@ def test_everything_said_is_json(service):
 
 
 def test_about_gives_the_facts_that_are_known():
-    about = Service(FakeModel()).about()
+    about = Service(FakeModel()).about(MAX_UPLOAD)
     assert about["facts"]["accuracy"] == 0.9482 and about["facts"]["dataset"] == "glyphs"
     assert about["ways"] is None and about["image_shape"] == [28, 28, 1]
-    unmeasured = Service(FakeModel(measured={}, protocol={}, size_bytes={})).about()["facts"]
+    unmeasured = Service(FakeModel(measured={}, protocol={}, size_bytes={})).about(MAX_UPLOAD)[
+        "facts"
+    ]
     assert "accuracy" not in unmeasured and unmeasured["format"] == "saved_model"
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (84, 84, 3), (224, 224, 3), (1000, 1000, 3)])
+def test_as_many_examples_as_are_promised_fit_in_a_request(shape):
+    most = Service(FakeModel(image_shape=list(shape))).about(MAX_UPLOAD)["max_examples"]
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    image = base64.b64encode(images.to_png(noise)).decode()
+    one = len(json.dumps({"images": [image], "labels": [499], "state": "x" * 22}))
+    more = len(json.dumps([image, image])) - len(json.dumps([image])) + len(", 499")
+    assert one + (most - 1) * more <= MAX_UPLOAD
+    assert most == MAX_EXAMPLES or one + 1.02 * most * more > MAX_UPLOAD, "more would fit"
+
+
+def test_the_time_told_is_that_of_the_model_without_waiting():
+    class SlowAtFirst(FakeModel):
+        def adapt(self, images, labels):
+            if not self.adapted:
+                self.adapted += 1
+                begun.set()
+                time.sleep(0.5)
+            return super().adapt(images, labels)
+
+    begun, told = threading.Event(), []
+    service, examples = Service(SlowAtFirst()), [picture(0), picture(200)]
+    first = threading.Thread(target=lambda: told.append(service.adapt(examples, [0, 1])))
+    first.start()
+    begun.wait()
+    begin = time.perf_counter()
+    second = service.adapt(examples, [0, 1])["milliseconds"]
+    waited = 1000 * (time.perf_counter() - begin)
+    first.join()
+    assert told[0]["milliseconds"] >= 500
+    assert waited > 300 and second < 200
+
+
+@pytest.mark.parametrize("request_", ["adapt", "predict"])
+def test_what_confuses_it_gives_way_to_what_somebody_waits_for(request_):
+    class Slow(FakeModel):
+        def adapt(self, images, labels):
+            time.sleep(0.02)
+            return super().adapt(images, labels)
+
+    model = Slow()
+    service, examples = Service(model), [picture(v) for v in range(0, 200, 2)]
+    labels = [i % 2 for i in range(len(examples))]
+    state = service.adapt(examples, labels)["state"]
+    found = []
+    thread = threading.Thread(target=lambda: found.append(service.confusion(examples, labels)))
+    thread.start()
+    while model.adapted < 3:
+        time.sleep(0.001)
+    if request_ == "adapt":
+        told = service.adapt(examples, labels)["milliseconds"]
+    else:
+        told = service.predict(state, examples[:1])["milliseconds"]
+    thread.join()
+    assert told < 500
+    assert found[0]["interrupted"] and 0 < found[0]["tested"] < found[0]["testable"] == 100
+    assert not service.confusion(examples[:4], labels[:4])["interrupted"]
 
 
 def test_confusion_is_leave_one_out(service):
@@ -106,11 +170,23 @@ def test_bad_examples_are_refused_in_one_line(service, examples, labels, words):
         ({"takes_images": False}, "answers with numbers"),
         ({"image_shape": [28, 28, 4]}, "4 channels"),
         ({"signatures": ["adapt_and_predict"], "format": "stablehlo"}, "saved_model or litert"),
+        (
+            {"signatures": ["adapt_and_predict", "embed"], "normalization": "episode"},
+            "examples and new images together.*--normalization=support",
+        ),
     ],
 )
 def test_exports_that_the_page_cannot_use_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         Service(FakeModel(**changes))
+
+
+@pytest.mark.parametrize(
+    "name", ["format", "variants", "image_shape", "signatures", "ways", "state"]
+)
+def test_facts_that_are_missing_are_named(name):
+    with pytest.raises(ValueError, match=f"received none on {name};"):
+        refuse_unfit({key: value for key, value in INFO.items() if key != name})
 
 
 @pytest.mark.parametrize("ways", [None, 5])

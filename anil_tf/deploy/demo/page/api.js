@@ -11,7 +11,7 @@ const FORGOTTEN = 410;
 export const isForgotten = (error) => error instanceof Refused && error.status === FORGOTTEN;
 
 export const model = () => send("api/model", {});
-export const prepare = (file) => post("api/image", "application/octet-stream", file);
+export const prepare = (bytes) => post("api/image", "application/octet-stream", bytes);
 export const adapt = (images, labels) => postJson("api/adapt", { images, labels });
 export const predict = (state, images) => postJson("api/predict", { state, images });
 export const confusion = (images, labels) => postJson("api/confusion", { images, labels });

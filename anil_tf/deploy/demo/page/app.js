@@ -1,43 +1,54 @@
-// The page: classes with their examples live here, and nowhere else. Each change sends all examples to be adapted to;
+// The page: classes with their examples live here, and nowhere else. Each change has all examples learned (learning.js);
 // the picture at hand is named by what was learned last.
 
 import * as api from "./api.js";
 import { Camera } from "./camera.js";
 import { Cards, percent, takeDrops } from "./cards.js";
-import * as confusion from "./confusion.js";
+import { countOf, nameOf, newClass, newClasses, refill, remembered, taught, together } from "./classes.js";
+import { Confusion } from "./confusion.js";
 import * as facts from "./facts.js";
+import { Learning, full } from "./learning.js";
 import { Pad } from "./pad.js";
 import { paintPicture, toPicture } from "./pictures.js";
+import { Shortcuts } from "./shortcuts.js";
 
 const CLASSES_AT_FIRST = 3;
-const CONFUSION_AFTER = 500; // milliseconds without a change
 
 const $ = (id) => document.getElementById(id);
 
 let model; // what the server says of it
 let pad;
-let classes = []; // {id, name, examples: [{image, bitmap}]}
+let learning;
+let classes = [];
 let removed = null; // the classes before the last removal
 let current = null; // the picture at hand: {image, bitmap}
-let coming = null; // the same as soon as it is asked for: a promise of it
-let learned = null; // {state, ids} of the last adaptation
-let nextId = 1;
+let coming = null; // the same as soon as it is asked for: a promise of it, of null if it was refused
+let shares = null; // what the picture at hand was called: id -> probability
 
 const camera = new Camera($("video"));
 const cards = new Cards($("classes"), { add, addFiles, rename, remove, removeExample });
+const shortcuts = new Shortcuts($("shortcuts"), add);
+const confusion = new Confusion(
+  $("confusion-note"), $("confusion-table"), () => classes, () => learning.learned !== null, guarded);
 
 // ---- the picture at hand ----------------------------------------------------------------------------------------------
 
 let looks = 0;
 
-// Has the server turn a file into what the model sees, and names it.
+// Has the server turn a file into what the model sees, and names it. A refused one leaves what was at hand.
 function look(file, shows = false) {
   const turn = ++looks;
   const before = coming;
   const made = (async () => prepared(await file))();
-  coming = made.then(({ picture }) => picture, () => before); // a refused file leaves what was at hand
+  coming = made.then(({ picture }) => picture, () => before);
   return guarded(async () => {
-    const { picture, note } = await made;
+    let picture, note;
+    try {
+      ({ picture, note } = await made);
+    } catch (error) {
+      if (turn === looks) coming = before;
+      throw error;
+    }
     if (turn !== looks) return;
     if (shows) pad.show(picture.bitmap);
     current = picture;
@@ -53,7 +64,7 @@ async function prepared(file) {
     if (file.size > model.max_upload) {
       throw new Error(`this is too large: expected at most ${model.max_upload / 2 ** 20} MiB.`);
     }
-    const { image, turned_over: turned } = await api.prepare(file);
+    const { image, turned_over: turned } = await api.prepare(await bytesOf(file));
     const note = turned ? "Turned to light strokes on dark, as the model learned them." : "";
     return { picture: await toPicture(image), note };
   } catch (error) {
@@ -61,8 +72,19 @@ async function prepared(file) {
   }
 }
 
+async function bytesOf(file) {
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    throw new Error("this cannot be read. If it is a folder, drop the images that are in it.");
+  }
+}
+
 function chooseImage(files) {
   if (files.length === 0) return;
+  if (files.length > 1) {
+    complain(`Only the first of ${files.length} files was taken, ${files[0].name}: drop several on a class.`);
+  }
   stopCamera();
   look(files[0], true);
 }
@@ -77,74 +99,74 @@ function clearPicture() {
 }
 
 function drawn() {
-  if (pad.isEmpty) clearPicture();
-  else look(pad.toFile());
+  if (pad.isEmpty) return clearPicture();
+  coming = null; // if this cannot be sent, the drawing before it is not what is meant
+  look(pad.toFile());
 }
 
 let questions = 0;
 
-// Names the picture at hand, if something has been learned.
+// Names the picture at hand, if something has been learned; while something is, that asks when it is done.
 async function ask() {
   const turn = ++questions;
-  if (!learned || !current) return show(null);
-  const { state, ids } = learned;
+  if (learning.isRunning) return;
+  if (!learning.learned || !current) return show(null);
+  const { state, ids } = learning.learned;
   let answered;
   try {
     answered = await api.predict(state, [current.image]);
   } catch (error) {
     if (!api.isForgotten(error)) throw error;
-    if (learned?.state === state) learned = null;
-    return learn();
+    learning.forget(state);
+    return learning.learn();
   }
   if (turn === questions) show(new Map(ids.map((id, i) => [id, answered.probabilities[0][i]])));
 }
 
-function show(shares) {
+function show(found) {
+  shares = found;
   cards.answer(shares);
-  if (!shares) {
-    const asks = learned ? "Draw something: what is it?" : "";
-    $("answer").textContent = current && !learned ? "Nothing learned yet" : asks;
-    return;
-  }
-  const [id, share] = [...shares].reduce((best, one) => (one[1] > best[1] ? one : best));
-  $("answer").textContent = `${nameOf(id)}, ${percent(share)}`;
+  $("answer").textContent = shares ? best() : invitation();
+}
+
+function best() {
+  const [id, share] = [...shares].reduce((most, one) => (one[1] > most[1] ? one : most));
+  return `${nameOf(classes, id)}, ${percent(share)}`;
+}
+
+function invitation() {
+  if (!current) return learning.learned ? "Draw something: what is it?" : "";
+  return learning.learned || learning.isRunning ? "" : "Nothing learned yet";
 }
 
 // ---- classes and examples ---------------------------------------------------------------------------------------------
 
-// A class with the first name that is free.
-function newClass(others) {
-  let place = 1;
-  while (others.some(({ name }) => name === `Class ${place}`)) place += 1;
-  return { id: nextId++, name: `Class ${place}`, examples: [] };
-}
-
-function firstClasses() {
-  const made = [];
-  while (made.length < (model.ways ?? CLASSES_AT_FIRST)) made.push(newClass(made));
-  return made;
-}
-
-const nameOf = (id) => {
-  const index = classes.findIndex((one) => one.id === id);
-  return classes[index]?.name.trim() || `class ${index + 1}`;
-};
+const isFull = () => countOf(classes) >= model.max_examples;
 
 async function add(one) {
+  if (isFull()) return complain(full(model));
+  if (!coming && !pad.isEmpty) drawn(); // it could not be sent when it was drawn
   const picture = coming;
   if (!picture) return complain("First draw something, or choose an image; then add it to a class.");
+  const { strokes } = pad;
   clearPicture(); // at once: the next drawing may begin before the server has seen this one
   const seen = await picture;
-  if (!seen) return; // it was refused, which has been said
-  one.examples.push(seen);
-  await changed();
+  if (seen) {
+    one.examples.push(seen);
+    await changed();
+  } else if (pad.isEmpty && !coming) pad.redraw(strokes); // why it was refused has been said
 }
 
 async function addFiles(one, files) {
   const refused = [];
   for (const file of files) {
+    if (isFull()) {
+      refused.push(full(model));
+      break;
+    }
     try {
       one.examples.push((await prepared(file)).picture);
+      refresh();
     } catch (error) {
       refused.push(error.message);
     }
@@ -155,9 +177,10 @@ async function addFiles(one, files) {
 
 function rename(one, name) {
   one.name = name;
-  cards.update(classes);
-  ask().catch((error) => complain(error.message));
-  testLater();
+  cards.label(classes);
+  shortcuts.update(classes);
+  if (shares) $("answer").textContent = best();
+  confusion.show();
 }
 
 function remove(one) {
@@ -183,102 +206,38 @@ function reset() {
   changed();
 }
 
+const firstClasses = () => newClasses(model.ways ?? CLASSES_AT_FIRST);
+
 function remember() {
-  removed = classes.map((one) => ({ ...one, examples: [...one.examples] }));
+  removed = remembered(classes);
   $("bring-back").hidden = removed.length === 0;
 }
 
 function bringBack() {
-  classes = removed;
+  const all = together(removed, classes);
+  if (model.ways !== null && all.length > model.ways) {
+    return complain(`That would be ${all.length} classes, and the model takes ${model.ways}: remove a new one first.`);
+  }
+  refill(removed);
+  classes = all;
   $("bring-back").hidden = true;
   $("reset").focus();
   changed();
 }
 
-// ---- learning ---------------------------------------------------------------------------------------------------------
-
 function changed() {
+  questions += 1; // what is still being asked is of classes that were
+  confusion.outdate();
+  if (shares && taught(classes).length < shares.size) show(null);
+  refresh();
+  return guarded(() => learning.learn());
+}
+
+function refresh() {
   cards.update(classes);
+  shortcuts.update(classes);
+  $("hint").hidden = countOf(classes) > 0;
   $("add-class").disabled = model.ways !== null && classes.length >= model.ways;
-  return guarded(learn);
-}
-
-const taught = () => classes.filter((one) => one.examples.length > 0);
-const examplesOf = (some) => some.flatMap((one) => one.examples.map(({ image }) => image));
-const labelsOf = (some) => some.flatMap((one, label) => one.examples.map(() => label));
-
-let changes = 0;
-let learning = null;
-
-// Adapts to the examples there are; changes that come while it does are learned together, after it.
-function learn() {
-  changes += 1;
-  learning ??= (async () => {
-    try {
-      let seen;
-      do {
-        seen = changes;
-        await adaptOnce();
-      } while (seen !== changes);
-    } catch (error) {
-      progress("It could not learn from these examples.");
-      throw error;
-    } finally {
-      learning = null;
-    }
-    await ask();
-    testLater();
-  })();
-  return learning;
-}
-
-async function adaptOnce() {
-  const some = taught();
-  const wanted = model.ways ?? 2;
-  learned = null;
-  if (some.length < wanted) return progress(`${missing(wanted - some.length)} before it can learn.`);
-  const images = examplesOf(some);
-  if (images.length > model.max_examples) {
-    throw new Error(`At most ${model.max_examples} examples can be learned from; remove some.`);
-  }
-  const { state, milliseconds } = await api.adapt(images, labelsOf(some));
-  learned = { state, ids: some.map(({ id }) => id) };
-  const examples = `${images.length} examples of ${some.length} classes`;
-  progress(`Learned from ${examples} in ${milliseconds.toFixed(1)} ms.`);
-}
-
-const missing = (count) => (count === 1 ? "One more class needs an example" : `${count} more classes need an example`);
-
-function progress(text) {
-  $("progress").textContent = text;
-}
-
-// ---- what confuses it -------------------------------------------------------------------------------------------------
-
-let timer = null;
-let tests = 0;
-
-function testLater() {
-  tests += 1;
-  clearTimeout(timer);
-  timer = setTimeout(() => guarded(test), CONFUSION_AFTER);
-}
-
-async function test() {
-  const some = taught();
-  const turn = tests;
-  const table = $("confusion-table");
-  if (!learned || !some.some((one) => one.examples.length > 1)) {
-    table.replaceChildren();
-    $("confusion-note").textContent =
-      "With two examples or more in a class, each of them is held out and named by what was learned from all the others.";
-    return;
-  }
-  const found = await api.confusion(examplesOf(some), labelsOf(some));
-  if (turn !== tests) return;
-  const names = some.map(({ id }) => nameOf(id));
-  $("confusion-note").textContent = confusion.sentence(names, found);
-  table.replaceChildren(confusion.table(names, found));
 }
 
 // ---- what went wrong --------------------------------------------------------------------------------------------------
@@ -302,7 +261,7 @@ async function guarded(action) {
 async function toggleCamera() {
   if (camera.isOn) return stopCamera();
   if (!camera.isThere) return $("capture").click();
-  await camera.start();
+  if (!(await camera.start())) return;
   clearPicture();
   $("camera").setAttribute("aria-pressed", "true");
   $("shoot").hidden = false;
@@ -361,6 +320,10 @@ function listen() {
 async function begin() {
   model = await api.model();
   pad = new Pad($("pad"), model.drawing, model.image_shape, drawn);
+  learning = new Learning(model, () => classes, (text) => { $("progress").textContent = text; }, async () => {
+    await ask();
+    confusion.later();
+  });
   $("model").textContent = facts.line(model);
   facts.list($("facts"), model);
   classes = firstClasses();

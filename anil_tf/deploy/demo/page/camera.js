@@ -10,6 +10,7 @@ export class Camera {
   constructor(video) {
     this.video = video;
     this.stream = null;
+    this.isStarting = false;
   }
 
   // Browsers give pages a camera on this machine or over https only.
@@ -18,19 +19,26 @@ export class Camera {
   }
 
   get isOn() {
-    return this.stream !== null;
+    return this.stream !== null && !this.isStarting;
   }
 
+  // Returns whether it has started; not where it is about to, as on a second press of the button.
   async start() {
+    if (this.isStarting) return false;
+    this.isStarting = true;
     try {
       const wanted = { video: { facingMode: "environment", width: { ideal: 640 } }, audio: false };
       this.stream = await navigator.mediaDevices.getUserMedia(wanted);
+      this.video.srcObject = this.stream;
+      this.video.hidden = false;
+      await this.video.play();
+      return true;
     } catch (error) {
+      this.stop();
       throw new Error(WHY[error.name] ?? `The camera cannot be used (${error.name}).`);
+    } finally {
+      this.isStarting = false;
     }
-    this.video.srcObject = this.stream;
-    this.video.hidden = false;
-    await this.video.play();
   }
 
   stop() {

@@ -1,5 +1,6 @@
 // The list of classes: a card for each, with its name, its bar, its examples, and what can be done with it.
 
+import { shownName } from "./classes.js";
 import { paintPicture } from "./pictures.js";
 
 // No probability is 0 or 1.
@@ -37,8 +38,14 @@ export class Cards {
       if (this.list.children[index] !== card.item) {
         this.list.insertBefore(card.item, this.list.children[index] ?? null);
       }
-      this.updateCard(card, one, index + 1);
+      this.updateCard(card, one);
     });
+    this.label(classes);
+  }
+
+  // Puts the names of the classes on what is there.
+  label(classes) {
+    classes.forEach((one, index) => this.labelCard(this.cards.get(one.id), shownName(one, index + 1), index + 1));
   }
 
   // Shows a probability for each class, or none.
@@ -60,19 +67,19 @@ export class Cards {
   makeCard(one) {
     const { actions } = this;
     const name = element("input", { type: "text", maxLength: 40, autocomplete: "off" });
-    name.addEventListener("input", () => actions.rename(card.one, name.value));
+    name.addEventListener("input", () => actions.rename(one, name.value));
     const add = element("button", { type: "button", textContent: "Add picture", className: "main" });
-    add.addEventListener("click", () => actions.add(card.one));
+    add.addEventListener("click", () => actions.add(one));
     const files = element("input", {
       type: "file", accept: "image/*", multiple: true, className: "hidden", id: `files-${one.id}`,
     });
     files.addEventListener("change", async () => {
-      await actions.addFiles(card.one, [...files.files]);
+      await actions.addFiles(one, [...files.files]);
       files.value = "";
     });
     const label = element("label", { className: "button", htmlFor: files.id, textContent: "Files" });
     const remove = element("button", { type: "button", textContent: "Remove" });
-    remove.addEventListener("click", () => actions.remove(card.one));
+    remove.addEventListener("click", () => actions.remove(one));
     const fill = element("div", { className: "fill" });
     const number = element("span");
     const examples = element("ul", { className: "examples" });
@@ -81,33 +88,34 @@ export class Cards {
       element("div", { className: "bar" }, [element("div", { className: "track" }, [fill]), number]),
       element("div", { className: "row" }, [examples, files, label, remove]),
     ]);
-    takeDrops(item, (dropped) => actions.addFiles(card.one, dropped));
-    const card = { one, item, name, add, files, remove, fill, number, examples };
-    return card;
+    takeDrops(item, (dropped) => actions.addFiles(one, dropped));
+    return { item, name, add, files, remove, fill, number, examples };
   }
 
-  updateCard(card, one, place) {
-    card.one = one; // another object once a removal was taken back
-    const shown = one.name.trim() || `class ${place}`;
+  updateCard(card, one) {
     if (card.name.value !== one.name) card.name.value = one.name;
-    card.name.setAttribute("aria-label", `Name of class ${place}`);
-    card.add.setAttribute("aria-label", `Add picture to ${shown}`);
-    card.files.setAttribute("aria-label", `Files for ${shown}`);
-    card.remove.setAttribute("aria-label", `Remove ${shown}`);
-    card.examples.setAttribute("aria-label", `Examples of ${shown}`);
-    card.examples.replaceChildren(...one.examples.map((example, index) => {
+    card.examples.replaceChildren(...one.examples.map((example) => {
       const canvas = element("canvas");
       paintPicture(canvas, example);
       const button = element("button", { type: "button", className: "example" }, [
         canvas, element("span", { textContent: "×", ariaHidden: "true" }),
       ]);
-      button.setAttribute("aria-label", `Remove example ${index + 1} of ${shown}`);
       button.addEventListener("click", () => {
         this.actions.removeExample(one, example);
         this.focus(one.id);
       });
       return element("li", {}, [button]);
     }));
+  }
+
+  labelCard(card, shown, place) {
+    card.name.setAttribute("aria-label", `Name of class ${place}`);
+    card.add.setAttribute("aria-label", `Add picture to ${shown}`);
+    card.files.setAttribute("aria-label", `Files for ${shown}`);
+    card.remove.setAttribute("aria-label", `Remove ${shown}`);
+    card.examples.setAttribute("aria-label", `Examples of ${shown}`);
+    card.examples.querySelectorAll("button").forEach((button, index) =>
+      button.setAttribute("aria-label", `Remove example ${index + 1} of ${shown}`));
   }
 }
 

@@ -23,7 +23,6 @@ export function list(target, { facts, image_shape: shape }) {
 const NORMALIZATIONS = {
   support: "statistics of the examples: an answer depends on the examples and its own picture",
   running: "statistics of the training: an answer depends on the examples and its own picture",
-  episode: "statistics of examples and new pictures together: an answer depends on what is asked with it",
 };
 
 const file = ({ format, variant }) => (variant ? `${format} (${variant})` : format);

@@ -1,6 +1,8 @@
 // The drawing pad. It keeps strokes as points, so that a drawing can be scaled to the size that the training images
 // have, its strokes staying as wide as theirs, and be drawn at once at the size that the model takes.
 
+import { isSmooth } from "./pictures.js";
+
 const LIGHT = "#fff";
 const DARK = "#000";
 const MOST_ENLARGED = 3;
@@ -36,6 +38,12 @@ export class Pad {
     this.onChange();
   }
 
+  // Puts strokes back that were cleared away.
+  redraw(strokes) {
+    this.strokes = strokes;
+    this.paint();
+  }
+
   // Shows a picture in place of a drawing, until one is begun.
   show(bitmap) {
     this.strokes = [];
@@ -58,23 +66,25 @@ export class Pad {
       return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
     };
     let stroke = null;
+    let pointer = null; // that draws it; other fingers are passed over
     this.canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || stroke) return;
       this.canvas.setPointerCapture(event.pointerId);
       this.shown = null;
+      pointer = event.pointerId;
       stroke = [at(event)];
       this.strokes.push(stroke);
       this.paint();
     });
     this.canvas.addEventListener("pointermove", (event) => {
-      if (!stroke) return;
+      if (!stroke || event.pointerId !== pointer) return;
       const events = event.getCoalescedEvents?.() ?? [];
       stroke.push(...(events.length ? events : [event]).map(at));
       this.paint();
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      this.canvas.addEventListener(end, () => {
-        if (!stroke) return;
+      this.canvas.addEventListener(end, (event) => {
+        if (!stroke || event.pointerId !== pointer) return;
         stroke = null;
         this.onChange();
       });
@@ -87,7 +97,7 @@ export class Pad {
     this.canvas.width = this.canvas.height = side;
     if (!this.shown) return this.paintOn(this.canvas, this.strokes);
     const context = this.canvas.getContext("2d");
-    context.imageSmoothingEnabled = this.shown.width >= 64;
+    context.imageSmoothingEnabled = isSmooth(this.shown);
     context.drawImage(this.shown, 0, 0, side, side);
   }
 
