@@ -23,16 +23,19 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
 	  | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 
-quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate (under 6 minutes on two cores)
+quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate, export (under 6 minutes on two cores)
 	@$(BIN)/python bin/train.py --flagfile=bin/presets/quickstart.flags --run_dir=$(QUICKSTART_DIR)
 	@$(BIN)/python bin/evaluate.py --run_dir=$(QUICKSTART_DIR) --split=test --episodes=1000
+	@$(BIN)/python bin/export.py --run_dir=$(QUICKSTART_DIR) --output_dir=$(EXPORT_DIR) --overwrite
 	@printf '%s\n' '' \
 	  'Done: 5-way 1-shot ANIL meta-trained on drawn characters; the lines above give its accuracy on 1000 test' \
 	  'episodes of scripts it never saw, with the 95 % interval. The run is in $(QUICKSTART_DIR): card.md, curves.png and' \
-	  'the picture of a few solved episodes.' \
+	  'the picture of a few solved episodes. $(EXPORT_DIR) holds the model, which learns new classes wherever' \
+	  'it is loaded, and model_card.md.' \
 	  'What to type next:'
 	@printf '  %-72s # %s\n' \
 	  'source $(BIN)/activate' 'python and tensorboard of this folder' \
+	  'python bin/demo.py --export_dir=$(EXPORT_DIR)' 'teach it characters that you draw, in a browser' \
 	  'tensorboard --logdir=$(QUICKSTART_DIR)' 'watch the training' \
 	  'python bin/evaluate.py --run_dir=$(QUICKSTART_DIR) --ways=20 --shots=5' 'other tasks, same run' \
 	  'python bin/train.py --helpfull' 'every flag' \
@@ -55,10 +58,10 @@ format: $(STAMP) ## mend style and formatting
 
 lock: $(STAMP) ## pin the requirements anew (UPGRADE=--upgrade for the newest versions)
 	$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --no-emit-index-url --annotation-style=line \
-	  --custom-compile-command='make lock' --extra=study --extra=test --extra=tune --override=requirements.in $(UPGRADE) \
+	  --custom-compile-command='make lock' --extra=deploy --extra=study --extra=test --extra=tune --override=requirements.in $(UPGRADE) \
 	  pyproject.toml requirements.in --output-file=requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --no-emit-index-url --no-annotate \
-	  --custom-compile-command='make lock' --extra=study --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
+	  --custom-compile-command='make lock' --extra=deploy --extra=study --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
 	  pyproject.toml requirements-gpu.in --output-file=requirements-gpu.txt
 
 benchmark: $(STAMP) ## measure the meta-step beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
