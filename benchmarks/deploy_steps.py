@@ -4,7 +4,8 @@
 
 Serves (see `worker.py`) the steps `load`, `adapt` (to the support of the first task), `predict` (its first query image,
 from the state of the last `adapt`) and `adapt_and_predict` (both in one call). The runtime is imported before the first
-request. A step returns the probability of class 0, or 0. Pixels come as uint8, as from a camera.
+request. A step returns the probability of class 0, or 0; `probability C` is that of class C, from adapt_and_predict.
+Pixels come as uint8, as from a camera.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from benchmarks import worker
 
 RUNTIMES = ("keras", "saved_model", "litert")
 STEPS = ("load", "adapt", "predict", "adapt_and_predict")
+PROBABILITY = "probability "
 
 
 class Steps(dict):
@@ -47,6 +49,9 @@ class Steps(dict):
         self._query = arrays["query_images"][0][:1].round().astype(np.uint8)
 
     def __missing__(self, name: str) -> worker.Builder:
+        if name.startswith(PROBABILITY):
+            c = int(name.removeprefix(PROBABILITY))
+            return lambda: lambda: float(self._answer()[0, c])
         if name not in STEPS:
             raise ValueError(f"step: expected one of {', '.join(STEPS)}; received {name!r}.")
         return lambda: getattr(self, f"_{name}")
@@ -63,7 +68,10 @@ class Steps(dict):
         return float(self._model.predict(self._query, self._state)[0, 0])
 
     def _adapt_and_predict(self) -> float:
-        return float(self._model.adapt_and_predict(*self._support, self._query)[0, 0])
+        return float(self._answer()[0, 0])
+
+    def _answer(self) -> np.ndarray:
+        return self._model.adapt_and_predict(*self._support, self._query)
 
 
 class KerasModel:

@@ -4,13 +4,15 @@ The export still learns: it takes a few examples of new classes, and then names 
 model, export.json (its facts), model_card.md (how to use it, its accuracy and latency, measured on
 the exported files over --episodes test episodes, its limits) and client.py, a short program that
 needs the runtime of the format and NumPy. Ways, shots, inner steps and so on are those of the run
-unless they are given here; batch normalisation is `support` whatever the run was trained with.
+unless they are given here; batch normalisation is `support` whatever the run was trained with. The
+meta-step in a stablehlo export is the run's, with the outer optimizer of its flags.
 OUT appears when all is done, or not at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -43,7 +45,8 @@ def main() -> int:
     assemble.seed()
     # Without a measurement the test classes are left alone, and need not be there.
     tasks = _tasks("test" if FLAGS.episodes else "validation")
-    learner = finished_run.learner("run_dir", tasks)
+    # --normalization is that of the export; a meta-step goes on as the run was trained.
+    learner = finished_run.learner("run_dir", tasks, keeps=("normalization",))
     with _appearing(output) as directory:
         info = _export(learner, tasks, normalization, directory)
     _say(info)
@@ -68,26 +71,48 @@ def _output() -> pathlib.Path:
     if output.exists() and not output.is_dir():
         raise InputError(f"{flag}: expected a directory, received a file.")
     if output.is_dir() and any(output.iterdir()):
-        if not (output / "export.json").is_file():
+        others = _no_part_of_an_export(output)
+        if others:
             raise InputError(
-                f"{flag}: expected a new directory, received one with files that are no export."
+                f"{flag}: expected a new directory, received one with files that are no export: "
+                f"{', '.join(others[:3])}{', ...' if len(others) > 3 else '.'}"
             )
         if not FLAGS.overwrite:
             raise InputError(
                 f"{flag}: expected a new directory, received one that holds an export; --overwrite "
                 "replaces it."
             )
-        if output.resolve() in pathlib.Path(FLAGS.run_dir).resolve().parents:
-            raise InputError(f"{flag}: expected another directory than one around --run_dir.")
     return output
 
 
-def _tasks(split: str) -> Any:
+def _no_part_of_an_export(directory: pathlib.Path) -> list[str]:
+    """What else there is in a directory than the export that it holds: all of it, if it holds none."""
+    from anil_tf.deploy.exported import MANIFEST, read_manifest
+
+    entries = {path.name for path in directory.iterdir()}
+    with contextlib.suppress(ValueError):
+        files = read_manifest(directory).get("files", {})
+        entries -= {MANIFEST, "model_card.md", "client.py", *files.values()}
+    return sorted(entries)
+
+
+def _tasks(split: str, ways: int | None = None) -> Any:
     """The tasks of a split: the run's data, with what the command line changes."""
     import assemble
 
     seed = FLAGS.seed if FLAGS["seed"].present else EVALUATION_SEED
-    return assemble.tasks(split, seed=seed, ways=FLAGS.ways, augment=False)
+    return assemble.tasks(
+        split, seed=seed, ways=FLAGS.ways if ways is None else ways, augment=False
+    )
+
+
+def _validation_tasks(learner: Any) -> Any:
+    """Tasks to calibrate on: of --ways classes, or of all that there are, if the head takes those."""
+    if learner.head_initialization == "free":
+        return _tasks("validation")
+    tasks = _tasks("validation", ways=1)
+    with blamed_on("dataset"):
+        return tasks.replace(ways=min(FLAGS.ways, len(tasks.class_names)))
 
 
 @contextlib.contextmanager
@@ -113,30 +138,25 @@ def _appearing(output: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _export(learner: Any, tasks: Any, normalization: str, directory: pathlib.Path) -> Any:
     """Writes everything into `directory`; returns what export.json holds."""
-    from anil_tf.deploy import clients, formats, manifest, model_card, temperature
-    from anil_tf.deploy.signatures import Signatures
+    import assemble
 
+    from anil_tf.deploy import clients, formats, manifest, model_card, temperature
+
+    module = formats.load_format(FLAGS.format)
+    sizes = {name: getattr(tasks, name) for name in ("ways", "shots", "queries", "meta_batch_size")}
+    options = formats.Options(normalization, 1.0, **sizes, optimizer=assemble.optimizer)
     with blamed_on("format"):
-        module = formats.load_format(FLAGS.format)
+        module.check(learner, options)
     fitted = temperature.Temperature()
     if FLAGS.calibration_episodes and not tasks.regression:
-        print(f"Calibrating on {FLAGS.calibration_episodes} validation episodes.", flush=True)
-        fitted = temperature.fit(
-            Signatures(learner, normalization=normalization),
-            _tasks("validation"),
-            episodes=FLAGS.calibration_episodes,
-        )
-    sizes = ("ways", "shots", "queries", "meta_batch_size")
-    options = formats.Options(
-        normalization, fitted.value, **{name: getattr(tasks, name) for name in sizes}
+        fitted = _calibrate(learner, normalization)
+    options = dataclasses.replace(options, temperature=fitted.value)
+    written = module.export(learner, directory, options)
+    info = manifest.describe(
+        FLAGS.format, written, learner, options, directory=directory, temperature=fitted
     )
-    with blamed_on("format"):
-        written = module.export(learner, directory, options)
-        info = manifest.describe(
-            FLAGS.format, written, learner, options, directory=directory, temperature=fitted
-        )
-        manifest.write(directory, info)  # loading needs it
-        evaluations, latencies = _measure(directory, info, tasks)
+    manifest.write(directory, info)  # loading needs it
+    evaluations, latencies = _measure(directory, info, tasks)
     info = manifest.with_results(
         info,
         protocol=_protocol(learner, tasks, normalization, evaluations),
@@ -151,6 +171,18 @@ def _export(learner: Any, tasks: Any, normalization: str, directory: pathlib.Pat
         client = pathlib.Path(clients.__file__).with_name(f"{FLAGS.format}.py")
         shutil.copyfile(client, directory / "client.py")
     return info
+
+
+def _calibrate(learner: Any, normalization: str) -> Any:
+    """The temperature of the probabilities."""
+    from anil_tf.deploy import temperature
+    from anil_tf.deploy.signatures import Signatures
+
+    tasks = _validation_tasks(learner)
+    fewer = f" of {tasks.ways} classes, as many as there are" if tasks.ways < FLAGS.ways else ""
+    print(f"Calibrating on {FLAGS.calibration_episodes} validation episodes{fewer}.", flush=True)
+    signatures = Signatures(learner, normalization=normalization)
+    return temperature.fit(signatures, tasks, episodes=FLAGS.calibration_episodes)
 
 
 def _measure(
@@ -211,7 +243,8 @@ def _say(info: dict[str, Any]) -> None:
     if os.path.isfile(os.path.join(output, "client.py")):
         where = shlex.quote(output)
         print(f"Next: python {where}/client.py  (without arguments it says what it takes)")
-        print(f"Or:   python bin/demo.py --export_dir={where}")
+        if {"adapt", "predict"} <= set(info["signatures"]):
+            print(f"Or:   python bin/demo.py --export_dir={where}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Each function takes the name of the flag that holds the run's directory, so that
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from launch import flags
@@ -63,7 +63,14 @@ _OF_THE_TRAINING = (
 
 
 def check(flag: str) -> None:
-    """Refuses what is no finished run, before anything slow is done."""
+    """Refuses what is no finished run, before anything slow is done.
+
+    Args:
+      flag: the flag that holds the directory.
+
+    Raises:
+      InputError: where that is none that bin/train.py made, or its training has not ended.
+    """
     directory = FLAGS[flag].value
     if not directory or not os.path.isfile(os.path.join(directory, "flags.txt")):
         raise InputError(
@@ -138,8 +145,20 @@ def _same_folder(*settings: Mapping[str, str]) -> bool:
     return len(folders) == 1
 
 
-def learner(flag: str, tasks: Any) -> Any:
-    """The learner of a run, as the command line changes it, for these tasks."""
+def learner(flag: str, tasks: Any, *, keeps: Collection[str] = ()) -> Any:
+    """The learner of a run, as the command line changes it, for these tasks.
+
+    Args:
+      flag: the flag that holds the run's directory.
+      tasks: `Tasks` that the learner is to be used on; they give its ways.
+      keeps: settings that stay the run's, whatever the command line says.
+
+    Returns:
+      A `MetaLearner`, not compiled.
+
+    Raises:
+      InputError: for tasks that it cannot take, and for settings that this run cannot have.
+    """
     import keras
 
     import anil_tf.meta_learner  # noqa: F401  (Keras finds what is registered)
@@ -163,7 +182,8 @@ def learner(flag: str, tasks: Any) -> Any:
             "ridge regression; expected no value."
         )
     rows = loaded.head.output_shape[-1]
-    changes = {name: FLAGS[name].value for name in _REPLACEABLE if FLAGS[name].present}
+    replaced = [name for name in _REPLACEABLE if FLAGS[name].present and name not in keeps]
+    changes = {name: FLAGS[name].value for name in replaced}
     if FLAGS["head"].present and FLAGS.head == "nil":  # else it is the head of --run_dir's training
         if FLAGS["inner_steps"].present and FLAGS.inner_steps:
             raise InputError(
@@ -183,7 +203,18 @@ def learner(flag: str, tasks: Any) -> Any:
 def protocol(
     flag: str, learner: Any, tasks: Any, *, episodes: int, seconds: float | None
 ) -> dict[str, Any]:
-    """The protocol of a run's evaluation; what the training did otherwise is named training_..."""
+    """The protocol of a run's evaluation.
+
+    Args:
+      flag: the flag that holds the run's directory.
+      learner: the `MetaLearner` that is evaluated.
+      tasks: the `Tasks` that it is evaluated on.
+      episodes: how many of them.
+      seconds: that this took; None where nothing was evaluated.
+
+    Returns:
+      What `evaluation.protocol.describe` returns; facts of the training are named training_...
+    """
     from anil_tf.evaluation import card
     from anil_tf.evaluation import protocol as protocols
 

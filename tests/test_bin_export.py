@@ -1,6 +1,6 @@
 """Drives bin/train.py, bin/export.py and the exported client as a user would, on a few made images."""
 
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -196,6 +196,88 @@ def test_episode_is_exported_only_by_force(main, run_dir, tmp_path):
     )
 
 
+def test_it_is_calibrated_on_all_validation_classes_where_there_are_fewer_than_ways(
+    main, images, run_dir, tmp_path, capsys
+):
+    few = tmp_path / "images"
+    for split, count in {"train": 6, "validation": 3, "test": 6}.items():
+        (few / split).mkdir(parents=True)
+        for label in range(count):
+            (few / split / f"{split}{label}").symlink_to(images / split / f"{split}{label}")
+    output = tmp_path / "export"
+    main(
+        f"--run_dir={run_dir}",
+        f"--data_dir={few}",
+        f"--output_dir={output}",
+        "--ways=5",
+        "--episodes=2",
+        "--calibration_episodes=2",
+    )
+    assert "2 validation episodes of 3 classes, as many as there are" in capsys.readouterr().out
+    info = facts(output)
+    assert info["calibration"]["ways"] == 3 and info["protocol"]["ways"] == 5
+    assert "validation episodes of 3 classes" in (output / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize("given", [(), ("--normalization=support",)])
+def test_a_meta_step_is_the_runs_whatever_is_typed(main, run_dir, tmp_path, monkeypatch, given):
+    """The learner keeps the run's normalisation, and the optimizer is that of the flags."""
+    from anil_tf.deploy import saved_model
+
+    seen = []
+
+    def check(learner, options):
+        seen.append((learner.normalization, options.normalization, options.optimizer(learner)))
+        raise ValueError("this is enough")
+
+    monkeypatch.setattr(saved_model, "check", check)
+    with pytest.raises(flags.InputError, match="this is enough"):
+        main(
+            f"--run_dir={run_dir}",
+            f"--output_dir={tmp_path / 'export'}",
+            "--outer_step_size_head=0.25",
+            *given,
+        )
+    ((trained, exported, optimizer),) = seen
+    assert (trained, exported) == ("episode", "support")
+    assert optimizer.step_sizes() == pytest.approx({"body": 1e-3, "head": 0.25})
+
+
+def test_what_a_format_cannot_hold_is_refused_before_anything_slow(
+    main, run_dir, tmp_path, monkeypatch
+):
+    from anil_tf.deploy import temperature
+
+    monkeypatch.setattr(temperature, "fit", lambda *_, **__: pytest.fail("calibrated"))
+    with pytest.raises(flags.InputError, match="--format=litert: LiteRT exports take"):
+        main(
+            f"--run_dir={run_dir}",
+            f"--output_dir={tmp_path / 'export'}",
+            "--format=litert",
+            "--normalization=episode",
+            "--force",
+        )
+
+
+def test_a_failure_of_the_measurement_is_not_blamed_on_the_format(
+    main, run_dir, tmp_path, monkeypatch
+):
+    from anil_tf.deploy import measure
+
+    def fail(*_, **__):
+        raise ValueError("something else")
+
+    monkeypatch.setattr(measure, "accuracy", fail)
+    with pytest.raises(ValueError, match="^something else$") as error:
+        main(
+            f"--run_dir={run_dir}",
+            f"--output_dir={tmp_path / 'export'}",
+            "--episodes=2",
+            "--calibration_episodes=0",
+        )
+    assert not isinstance(error.value, flags.InputError)
+
+
 def test_nil_makes_an_export_of_any_run(main, run_dir, tmp_path):
     output = tmp_path / "export"
     main(
@@ -209,9 +291,36 @@ def test_nil_makes_an_export_of_any_run(main, run_dir, tmp_path):
 
 
 def made_export(folder):
+    """A directory that has what an export has, and no more."""
+    info = {
+        "format": "litert",
+        "variants": {"float32": "model.tflite"},
+        "files": {"float32": "model.tflite"},
+        "image_shape": [20, 20, 1],
+        "signatures": ["adapt", "predict"],
+        "ways": None,
+        "state": [],
+    }
     folder.mkdir()
-    (folder / "export.json").write_text("{}")
+    (folder / "export.json").write_text(json.dumps(info))
+    for name in ("model.tflite", "model_card.md", "client.py"):
+        (folder / name).touch()
     return folder
+
+
+@pytest.mark.parametrize("foreign", [{"notes.txt": "mine"}, {"export.json": "{}"}])
+def test_overwrite_touches_nothing_that_is_no_export(main, run_dir, tmp_path, foreign):
+    output = made_export(tmp_path / "export")
+    for name, text in foreign.items():
+        (output / name).write_text(text)
+    before = {path.name: path.read_text() for path in output.iterdir()}
+    with pytest.raises(
+        flags.InputError, match="--output_dir=.*files that are no export: "
+    ) as error:
+        main(f"--run_dir={run_dir}", f"--output_dir={output}", "--overwrite", "--episodes=0")
+    assert next(iter(foreign)) in str(error.value)
+    assert {path.name: path.read_text() for path in output.iterdir()} == before
+    assert entries(tmp_path) == {"export"}
 
 
 def test_an_export_is_replaced_only_when_told_and_only_by_a_whole_one(
@@ -235,7 +344,7 @@ def test_an_export_is_replaced_only_when_told_and_only_by_a_whole_one(
         patched.setattr(model_card, "write", fail)
         with pytest.raises(OSError, match="disk full"):
             main(*arguments, "--overwrite")
-    assert entries(tmp_path) == {"export"} and entries(output) == {"export.json"}
+    assert entries(tmp_path) == {"export"} and "model.tflite" in entries(output)
     main(*arguments, "--overwrite")
     assert entries(tmp_path) == {"export"} and entries(output) == FILES
 
@@ -263,6 +372,87 @@ def test_bad_input_names_the_flag(main, run_dir, tmp_path, arguments, said):
         main(*(argument.format(**places) for argument in arguments))
     assert "\n" not in str(error.value)
     assert entries(tmp_path) == set()
+
+
+# ---- Every format, by the binary -------------------------------------------------------------------------------------
+
+_NEEDS = {"saved_model": "tensorflow", "litert": "ai_edge_litert", "stablehlo": "jax"}
+
+
+def needs(format_name):
+    if importlib.util.find_spec(_NEEDS[format_name]) is None:
+        pytest.skip(f"no {_NEEDS[format_name]} here, which exporting as {format_name} needs")
+
+
+@pytest.fixture(scope="module")
+def sinusoid_run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sinusoid") / "run"
+    done = binary(
+        "train.py",
+        f"--run_dir={directory}",
+        "--dataset=sinusoid",
+        "--body=mlp",
+        "--shots=5",
+        "--queries=4",
+        "--meta_batch_size=2",
+        "--epochs=1",
+        "--steps_per_epoch=2",
+        "--validation_episodes=2",
+        "--inner_step_size=0.01",
+    )
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("format_name", ["litert", "stablehlo"])
+def test_the_other_formats_are_measured_and_say_what_they_take(format_name, run_dir, tmp_path):
+    needs(format_name)
+    output = tmp_path / "export"
+    done = binary(
+        "export.py",
+        f"--run_dir={run_dir}",
+        f"--output_dir={output}",
+        f"--format={format_name}",
+        "--episodes=4",
+        "--calibration_episodes=2",
+    )
+    assert done.returncode == 0, done.stderr
+    info, card = facts(output), (output / "model_card.md").read_text()
+    assert entries(output) == {*info["files"].values(), *FILES} - {"saved_model"}
+    assert set(info["measured"]) == set(info["variants"])
+    for found in info["measured"].values():
+        assert found["episodes"] == 4 and 0 < found["accuracy"] <= 1
+    assert max(info["facts"]["largest_difference"].values()) < 0.1
+    learns = format_name == "litert"
+    assert ("bin/demo.py" in done.stdout) == learns and "client.py" in done.stdout
+    assert ("any height and width" in card) == learns
+    assert ("of this size and no other; of examples there are 6 in all" in card) != learns
+    if not learns:
+        training = info["facts"]["training"]
+        assert training["normalization"] == "episode" and training["meta_batch_size"] == 4
+        assert "normalization `episode`, Adam of step size 0.001 for the body" in card
+
+
+@pytest.mark.parametrize("format_name", _NEEDS)
+def test_numbers_to_predict_have_no_client_and_a_card_of_their_own(
+    format_name, sinusoid_run, tmp_path
+):
+    needs(format_name)
+    from anil_tf.deploy import exported
+
+    output = tmp_path / "export"
+    arguments = (f"--run_dir={sinusoid_run}", f"--output_dir={output}", f"--format={format_name}")
+    done = binary("export.py", *arguments, "--episodes=4")
+    assert done.returncode == 0, done.stderr
+    info, card = facts(output), (output / "model_card.md").read_text()
+    assert entries(output) == {*info["files"].values(), "export.json", "model_card.md"}
+    assert info["mse"] > 0 and not info["classifies"]
+    assert "client.py" not in done.stdout + card and "bin/demo.py" not in done.stdout
+    for words in ("EXAMPLES", "uint8", "cats", "0..ways-1", "probabilit"):
+        assert words not in card, words
+    inputs = np.linspace(-5, 5, 5, dtype=np.float32)[:, None]
+    answers = exported.load(output).adapt_and_predict(inputs, np.sin(inputs), inputs[:3])
+    assert answers.shape == (3, 1) and np.isfinite(answers).all()
 
 
 def test_help_says_each_flag_once():

@@ -24,14 +24,13 @@ class Program:
         text: StableHLO, in MLIR's text form.
         arguments: what it takes first, by name; the values are examples.
         variables: what it takes after that, tensors of the graph's own or `tf.Variable`s.
-        results: how many results the function itself has.
-        updated: for each further result the position of the variable that it is the new value of.
+        updated: for each result after the first, which is the function's own, the position of the variable that it is
+            the new value of.
     """
 
     text: str
     arguments: Mapping[str, np.ndarray]
     variables: tuple[tf.Variable | tf.Tensor, ...]
-    results: int
     updated: tuple[int, ...]
 
 
@@ -46,6 +45,9 @@ def compile_program(
     Args:
         function: takes the arguments in their order; it is traced, and not run.
         arguments: by name, of the shapes and types that the program is to take.
+
+    Returns:
+        The program, with the variables that the function refers to.
 
     Raises:
         ValueError: when a value of an argument would have to be known at compile time.
@@ -62,7 +64,6 @@ def compile_program(
         text=_without_copies(text),
         arguments=dict(arguments),
         variables=captured,
-        results=1,
         updated=_updated(text, arguments=len(arguments)),
     )
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 MANIFEST = "export.json"
-# Images per pass of `predict` and `embed`: bounds memory, whatever the number of images.
+# Images per pass of `predict`, `adapt_and_predict` and `embed`: bounds memory, whatever the number of images.
 _CHUNK = 256
 
 
@@ -105,16 +105,43 @@ class Exported:
         return _in_chunks(lambda chunk: self._runtime.predict(chunk, state), images)
 
     def adapt_and_predict(self, images: Any, labels: Any, queries: Any) -> np.ndarray:
-        """`adapt` to images and labels, then `predict` the queries, in one call."""
+        """Learns a task and answers new images, in one call.
+
+        Args:
+            images: the examples, uint8 [n, height, width, channels], of any height and width.
+            labels: of the examples, int [n], 0..ways-1, each class with one image or more.
+            queries: uint8 [m, height, width, channels].
+
+        Returns:
+            float32 [m, ways], probabilities (of a regression: the numbers, [m, k]).
+
+        Raises:
+            ValueError: for images or labels that are none, in one line.
+        """
         self._require("adapt_and_predict")
         images = self._images(images, "support_images")
         labels = self._labels(labels, len(images))
-        return self._runtime.adapt_and_predict(
-            images, labels, self._images(queries, "query_images")
-        )
+        queries = self._images(queries, "query_images")
+
+        def answer(some: np.ndarray) -> np.ndarray:
+            return self._runtime.adapt_and_predict(images, labels, some)
+
+        # Under `episode` an answer depends on the other queries, so that they have to stay together.
+        together = self.info.get("normalization") == "episode"
+        return answer(queries) if together else _in_chunks(answer, queries)
 
     def embed(self, images: Any) -> np.ndarray:
-        """Features of images, of no task: float32 [n, d]."""
+        """Features of images, of no task.
+
+        Args:
+            images: uint8 [n, height, width, channels], of any height and width.
+
+        Returns:
+            float32 [n, d], by the moving statistics of batch normalisation.
+
+        Raises:
+            ValueError: for images that are none, and where the export has no `embed`, in one line.
+        """
         self._require("embed")
         return _in_chunks(self._runtime.embed, self._images(images, "images"))
 
@@ -184,6 +211,9 @@ def load(export_dir: str | os.PathLike[str], variant: str | None = None) -> Expo
     Args:
         export_dir: what bin/export.py wrote.
         variant: which file of those it has, such as "int8"; by default its first.
+
+    Returns:
+        The model, ready to be asked.
 
     Raises:
         ValueError: where there is no export, or no such variant, or the format's runtime is not installed.

@@ -1,11 +1,11 @@
-"""What a format of export is: a module with an `export` function and a paragraph for users."""
+"""What a format of export is: a module that checks, that exports, and that says to users how its files are used."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 FORMATS = ("saved_model", "litert", "stablehlo")
@@ -23,6 +23,7 @@ class Options:
         shots: likewise, support examples per class.
         queries: likewise, queries per class.
         meta_batch_size: tasks of a meta-step, where a format holds one.
+        optimizer: makes the outer optimizer of a learner, for that meta-step; None for an export without.
     """
 
     normalization: str
@@ -31,6 +32,7 @@ class Options:
     shots: int
     queries: int
     meta_batch_size: int = 8
+    optimizer: Callable[[Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Written:
     Attributes:
         variants: the model by variant, such as {"float32": "saved_model"}, the default one first.
         files: further files, by name.
+        shared: those of the further files, by name, that every variant needs.
         ways: the only number of ways that it takes; None for any.
+        examples: the only number of examples that it takes, of all classes together, and then of the network's own size
+            only; None for any number and any size.
         state: the tensors that adapt returns and predict takes; none where adapt is not exported.
         signatures: those that there are.
         limits: sentences of Markdown for the model card.
@@ -59,7 +64,9 @@ class Written:
 
     variants: Mapping[str, str]
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    shared: tuple[str, ...] = ()
     ways: int | None = None
+    examples: int | None = None
     state: tuple[StateTensor, ...] = ()
     signatures: tuple[str, ...] = SIGNATURES
     limits: tuple[str, ...] = ()
@@ -72,8 +79,20 @@ class Format(Protocol):
 
     USAGE: str  # Markdown: how the files are used without this library
 
+    def check(self, learner: Any, options: Options) -> None:
+        """Refuses what cannot be exported, in no time; `export` does it too.
+
+        Args:
+            learner: a `MetaLearner`.
+            options: what the export is to do; the temperature does not matter.
+
+        Raises:
+            ValueError: for a learner that the format cannot hold, options that it has not, or a runtime that is not
+                installed, in one line that says what would do.
+        """
+
     def export(self, learner: Any, directory: pathlib.Path, options: Options) -> Written:
-        """Writes the model of a learner.
+        """Writes the model of a learner, and asks it what the learner is asked.
 
         Args:
             learner: a `MetaLearner`; it is left as it is.
@@ -84,7 +103,8 @@ class Format(Protocol):
             What was written.
 
         Raises:
-            ValueError: for a learner that the format cannot hold, in one line that says which can.
+            ValueError: as `check`, and for a learner that turns out not to fit while it is written.
+            RuntimeError: for files that answer other than the learner.
         """
 
 

@@ -14,14 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from anil_tf.adapted_classifier import TaskState
-from anil_tf.deploy import closed_form
+from anil_tf.deploy import agreement, closed_form
 from anil_tf.deploy.formats import Options, Written
-from anil_tf.deploy.made_task import made_task
 from anil_tf.deploy.resize import interpolate
 from anil_tf.deploy.signatures import Signatures
 from anil_tf.meta_learner import MetaLearner
@@ -29,8 +27,6 @@ from anil_tf.models.normalization import Given, batch_normalizations
 from anil_tf.models.pure_call import pure_call
 
 VARIANTS = ("float32", "float16", "int8")
-# What a probability may differ by from that of the learner before an export of float32 counts as failed.
-_TOLERANCE = 1e-3
 
 USAGE = """\
 `client.py` needs ai-edge-litert and NumPy, and no TensorFlow. Its examples are arrays, one for each class:
@@ -52,11 +48,24 @@ Examples are uint8 [n, height, width, channels], labels int32 [n]. The state is 
 need no examples any more. Any number of images goes, of any height and width, and of classes what `export.json` says
 under `ways` (null: any).
 """
+_OF_NUMBERS = """\
+The files need ai-edge-litert and NumPy, and no TensorFlow:
+
+```python
+interpreter = ai_edge_litert.interpreter.Interpreter("model_float32.tflite")
+state = interpreter.get_signature_runner("adapt")(support_images=inputs, support_labels=targets)
+interpreter.get_signature_runner("predict")(query_images=new_inputs, **state)["outputs"]      # float32 [m, k]
+```
+
+Inputs are float32 [n, ...], targets float32 [n, k]. The state is a few arrays: keep it, and predictions need no
+examples any more. On a phone the same files run in LiteRT's libraries for Kotlin, Swift and C++.
+"""
 
 
 def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
     """Writes `directory/model_VARIANT.tflite`; see `formats.Format`."""
-    _check(learner, options)
+    check(learner, options)
+    reference = agreement.reference(learner, options)  # in the learner's own precision
     with _body_in_float32(learner):
         signatures = _BuiltinSignatures(
             learner, normalization=options.normalization, temperature=options.temperature
@@ -65,25 +74,28 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
             _save(learner, signatures, folder)
             for variant in VARIANTS:
                 _path(directory, variant).write_bytes(_convert(folder, signatures.names, variant))
-        differences = _differences(learner, directory, options)
-    if not differences["float32"] <= _TOLERANCE:  # true for NaN, too
-        raise RuntimeError(
-            "The LiteRT file answers other than the learner: a largest difference of "
-            f"{differences['float32']:.1e}, where {_TOLERANCE:g} at most was expected. Export as saved_model."
+    tolerance = agreement.tolerance_of(learner)
+    differences = {
+        variant: _difference(
+            _path(directory, variant), reference, tolerance if variant == "float32" else None
         )
+        for variant in VARIANTS
+    }
     return Written(
         variants={variant: _path(directory, variant).name for variant in VARIANTS},
         ways=signatures.rows,
         state=signatures.layout.tensors,
         signatures=signatures.names,
-        limits=_limits(differences, signatures.classifies),
+        limits=_limits(learner, differences),
+        usage=None if signatures.takes_images else _OF_NUMBERS,
         facts={"largest_difference": differences},
     )
 
 
-def _check(learner: MetaLearner, options: Options) -> None:
-    """Refuses what cannot be exported, before the slow part."""
+def check(learner: MetaLearner, options: Options) -> None:
+    """Refuses what LiteRT cannot hold, and what cannot be compared; see `formats.Format`."""
     closed_form.check(learner)
+    Signatures(learner, normalization=options.normalization)
     if options.normalization == "episode":
         raise ValueError(
             "LiteRT exports take normalization=support or running. Received: episode. Export as saved_model."
@@ -95,14 +107,34 @@ def _check(learner: MetaLearner, options: Options) -> None:
         )
 
 
-def _limits(differences: dict[str, float], classifies: bool) -> tuple[str, ...]:
-    what = "probability" if classifies else "output"
+def _difference(
+    path: pathlib.Path, reference: agreement.Reference, tolerance: float | None
+) -> float:
+    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
+
+    return agreement.largest_difference(
+        LiteRTRuntime(path), reference, name=path.name, adapts=True, tolerance=tolerance
+    )
+
+
+def _limits(learner: MetaLearner, differences: dict[str, float]) -> tuple[str, ...]:
     said = ", ".join(f"{variant} {value:.1e}" for variant, value in differences.items())
+    compared = (
+        "The weights of float16 and int8 are rounded; with int8, so are the inputs of each convolution, image by "
+        "image."
+    )
+    if agreement.computes_in_bfloat16(learner):
+        compared += " The Keras model computes its body in bfloat16, and float32 does not."
+    if learner.inner_loss == "squared_error":
+        checks = "Shapes and types are the caller's affair; `anil_tf.deploy.exported` sees to them."
+    else:
+        checks = (
+            "Labels have to be 0..ways-1, each on one example or more; `client.py` and `anil_tf.deploy.exported` see "
+            "to that, other callers have to."
+        )
     return (
-        "The files check nothing: LiteRT has no assertions. Labels have to be 0..ways-1, each on one example or more; "
-        "`client.py` and `anil_tf.deploy.exported` see to that, other callers have to.",
-        f"Largest difference of a {what} from the Keras model, on a made task: {said}. The weights of float16 and int8 "
-        "are rounded; with int8, so are the inputs of each convolution, image by image.",
+        f"The files check nothing: LiteRT has no assertions. {checks}",
+        f"Largest difference of an answer from the Keras model's, on a made task: {said}. {compared}",
     )
 
 
@@ -203,31 +235,6 @@ def _convert(folder: str, signatures: tuple[str, ...], variant: str) -> bytes:
         raise ValueError(
             f"LiteRT's builtin operators cannot hold this model: {reason} Export as saved_model."
         ) from error
-
-
-def _differences(
-    learner: MetaLearner, directory: pathlib.Path, options: Options
-) -> dict[str, float]:
-    """The largest difference of each file's answers from the learner's own, on a made task."""
-    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
-
-    reference = Signatures(
-        learner, normalization=options.normalization, temperature=options.temperature
-    )
-    support, labels, queries = made_task(learner, options)
-    (expected,) = reference.adapt_and_predict(
-        *map(tf.constant, (support, labels, queries))
-    ).values()
-    found = {}
-    for variant in VARIANTS:
-        runtime = LiteRTRuntime(_path(directory, variant))
-        state = runtime.adapt(support, labels)
-        answers = (
-            runtime.predict(queries, state),
-            runtime.adapt_and_predict(support, labels, queries),
-        )
-        found[variant] = float(max(np.abs(answer - expected).max() for answer in answers))
-    return found
 
 
 def _path(directory: pathlib.Path, variant: str) -> pathlib.Path:

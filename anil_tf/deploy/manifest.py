@@ -43,22 +43,23 @@ def describe(
     """
     shape = [int(length) for length in learner.body.input_shape[1:]]
     classifies = learner.inner_loss == "cross_entropy"
+    shared = [written.files[name] for name in written.shared]
     return {
         "format": format_name,
         "variants": dict(written.variants),
         "files": {**written.variants, **written.files},
         "size_bytes": {
-            name: measure.size(directory / path) for name, path in written.variants.items()
+            variant: sum(measure.size(directory / needed) for needed in (path, *shared))
+            for variant, path in written.variants.items()
         },
         "signatures": list(written.signatures),
         "state": [dataclasses.asdict(tensor) for tensor in written.state],
         "classifies": classifies,
         "takes_images": classifies and len(shape) == 3,
         "image_shape": shape,
-        "channels": shape[-1],
         "ways": written.ways,
+        "examples": written.examples,
         "outputs": None if classifies else int(learner.head.output_shape[-1]),
-        "classes": None,
         "normalization": options.normalization,
         "temperature": temperature.value,
         "calibration": dataclasses.asdict(temperature),

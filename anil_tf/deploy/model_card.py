@@ -33,7 +33,7 @@ _EVERY_EXPORT = (
 )
 _OF_IMAGES = (
     "Images are stretched to the size of the network whatever their shape, and not turned upright: EXIF orientation is "
-    "the caller's affair.",
+    "the caller's affair."
 )
 
 
@@ -73,10 +73,11 @@ def _summary(info: Mapping[str, Any]) -> str:
     if not info["classifies"]:
         text = "A network that learns a new function from a few examples, without training: "
     facts = info["protocol"]
-    text += (
-        f"`adapt` takes the examples, `predict` answers. It was meta-trained on {facts['dataset']}"
-    )
-    text += f" ({facts['split_description']})."
+    if "adapt" in info["signatures"]:
+        text += "`adapt` takes the examples, `predict` answers."
+    else:
+        text += "`adapt_and_predict` takes the examples and what is asked, and answers."
+    text += f" It was meta-trained on {facts['dataset']} ({facts['split_description']})."
     if not info["measured"] or info.get("episodes") is None:
         return text + " **Its accuracy was not measured.**"
     result = {key: info[key] for key in ("accuracy", "mse", "ci95") if info.get(key) is not None}
@@ -106,10 +107,19 @@ def _inputs(info: Mapping[str, Any]) -> str:
         )
         return f"Inputs are float32 [n, {', '.join(map(str, info['image_shape']))}]; {labels}."
     ways = f"exactly {info['ways']}" if info["ways"] else "2 or more"
+    if info["examples"]:
+        images = (
+            f"Images are uint8 [n, {', '.join(map(str, info['image_shape']))}], pixels 0..255, of this size and no "
+            f"other; of examples there are {info['examples']} in all."
+        )
+    else:
+        images = (
+            f"Images are uint8 [n, height, width, {info['image_shape'][-1]}], pixels 0..255, of any height and width; "
+            f"inside they are resized to {shape} (antialiased bilinear)."
+        )
     return (
-        f"Images are uint8 [n, height, width, {info['channels']}], pixels 0..255, of any height and width; inside they "
-        f"are resized to {shape} (antialiased bilinear). Labels are int32 [n], 0..ways-1, each class with one image or "
-        f"more; ways: {ways}. Probabilities are float32 [m, ways]; column c is class c."
+        f"{images} Labels are int32 [n], 0..ways-1, each class with one image or more; ways: {ways}. Probabilities are "
+        "float32 [m, ways]; column c is class c."
     )
 
 
@@ -128,7 +138,8 @@ def _shape(shape: Sequence[int | None]) -> str:
 
 
 def _measurements(info: Mapping[str, Any]) -> str:
-    header = ("file", "size", "result", "calibration error", "adapt", "predict, one image", "load")
+    learns = "adapt" if "adapt" in info["signatures"] else "adapt and predict"
+    header = ("file", "size", "result", "calibration error", learns, "predict, one image", "load")
     body = [_measured(info, variant) for variant in info["variants"]]
     text = card.table(header, body)
     latency = info["latency_ms"]
@@ -143,9 +154,9 @@ def _measurements(info: Mapping[str, Any]) -> str:
     found = info["calibration"]
     if found["episodes"]:
         text += (
-            f"\n\nTemperature {info['temperature']:.3f}, fitted on {found['episodes']} validation episodes, whose "
-            f"expected calibration error ({calibration.BINS} bins) it took from {_percent(found['error_before'])} to "
-            f"{_percent(found['error_after'])}."
+            f"\n\nTemperature {info['temperature']:.3f}, fitted on {found['episodes']} validation episodes of "
+            f"{found['ways']} classes, whose expected calibration error ({calibration.BINS} bins) it took from "
+            f"{_percent(found['error_before'])} to {_percent(found['error_after'])}."
         )
     elif info["classifies"]:
         text += "\n\nThe probabilities are not calibrated: the temperature is 1."
@@ -178,8 +189,8 @@ def _latency(found: Mapping[str, Any] | None) -> str:
 
 def _limits(info: Mapping[str, Any]) -> Iterator[str]:
     yield from _EVERY_EXPORT if info["classifies"] else _EVERY_EXPORT[1:2]
-    if info["takes_images"]:
-        yield from _OF_IMAGES
+    if info["takes_images"] and not info["examples"]:
+        yield _OF_IMAGES
     yield f"Normalization `{info['normalization']}`: {_NORMALIZATION[info['normalization']]}."
     trained = info["protocol"].get("training_normalization")
     if trained not in (None, info["normalization"]):

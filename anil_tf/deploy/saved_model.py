@@ -9,11 +9,10 @@ from __future__ import annotations
 import pathlib
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from anil_tf.deploy import agreement
 from anil_tf.deploy.formats import Options, Written
-from anil_tf.deploy.made_task import made_task
 from anil_tf.deploy.runtimes.saved_model import SavedModelRuntime
 from anil_tf.deploy.signatures import Signatures
 from anil_tf.meta_learner import MetaLearner
@@ -22,8 +21,6 @@ NAME = "saved_model"
 VARIANT = "float32"
 # ExportArchive makes the first one TensorFlow's serving_default as well.
 _ORDER = ("adapt_and_predict", "adapt", "predict", "embed")
-# What a number may differ by from the learner's before the export counts as failed.
-_TOLERANCE = 1e-3
 
 _IN_A_PROGRAM = """\
 In a program:
@@ -37,9 +34,11 @@ model.predict(query_images, state)["probabilities"]      # float32 [m, ways]
 The state is a dictionary of tensors: keep it, and predictions need no examples any more. `adapt_and_predict` does both
 in one call and is the `serving_default` signature. TensorFlow Serving takes it as JSON, by columns:
 
-```json
-{"signature_name": "serving_default",
- "inputs": {"support_images": [[[[0], "..."]]], "support_labels": [0, 1], "query_images": [[[[0], "..."]]]}}
+```python
+inputs = {"support_images": support_images, "support_labels": support_labels, "query_images": query_images}
+body = json.dumps({"inputs": {name: array.tolist() for name, array in inputs.items()}})      # NumPy arrays
+answer = urllib.request.urlopen("http://localhost:8501/v1/models/MODEL:predict", body.encode())
+probabilities = json.load(answer)["outputs"]
 ```
 """
 USAGE = (
@@ -71,6 +70,11 @@ There is no `adapt` and no `predict`, because the examples are read in the light
 """
 
 
+def check(learner: MetaLearner, options: Options) -> None:
+    """Refuses a learner that has no export; see `formats.Format`."""
+    Signatures(learner, normalization=options.normalization)
+
+
 def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
     """Writes `directory/saved_model`; see `formats.Format`."""
     signatures = Signatures(
@@ -84,12 +88,13 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
     # The derivatives that adaptation takes are in the graph already; those of the export itself nobody takes.
     save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     archive.write_out(str(directory / NAME), options=save_options, verbose=False)
-    difference = _difference(learner, signatures, directory, options)
-    if not difference <= _TOLERANCE:  # true for NaN, too
-        raise RuntimeError(
-            f"The SavedModel answers other than the learner: a largest difference of {difference:.1e}, where "
-            f"{_TOLERANCE:g} at most was expected."
-        )
+    difference = agreement.largest_difference(
+        SavedModelRuntime(directory / NAME),
+        agreement.reference(learner, options),
+        name="The SavedModel",
+        adapts="adapt" in names,
+        tolerance=agreement.TOLERANCE,
+    )
     return Written(
         variants={VARIANT: NAME},
         ways=signatures.rows,
@@ -104,16 +109,6 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         ),
         facts={"largest_difference": {VARIANT: difference}},
     )
-
-
-def _difference(
-    learner: MetaLearner, signatures: Signatures, directory: pathlib.Path, options: Options
-) -> float:
-    """The largest difference of the file's answers from the learner's own, on a made task."""
-    task = made_task(learner, options)
-    (expected,) = signatures.adapt_and_predict(*map(tf.constant, task)).values()
-    found = SavedModelRuntime(directory / NAME).adapt_and_predict(*task)
-    return float(np.abs(found - expected).max())
 
 
 def _usage(signatures: Signatures, normalization: str) -> str | None:

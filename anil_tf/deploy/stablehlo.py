@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from anil_tf.deploy import agreement
 from anil_tf.deploy.compiled_program import Program, compile_program
 from anil_tf.deploy.formats import Options, Written
 from anil_tf.deploy.made_task import made_task
@@ -23,10 +25,11 @@ from anil_tf.meta_learner import MetaLearner
 
 VARIABLES = "variables.npz"
 ANSWER, STEP, LOSS = "adapt_and_predict", "meta_step", "loss"
-# Of Adam, where the learner has no optimizer: that of bin/train.py.
-_OUTER_STEP_SIZE = 1e-3
-# What a probability may differ by from that of the learner before an export counts as failed.
-_TOLERANCE = 1e-3
+# Meta-steps whose losses are compared: the second is that of what the first has learned.
+_META_STEPS = 2
+# What the second loss may differ by, relative to itself if it is above 1: Adam steps as far for a gradient that is zero
+# but for rounding as for any other.
+_LOSS_TOLERANCE = 1e-2
 
 USAGE = """\
 `client.py` needs JAX and NumPy, and no TensorFlow. Its examples are arrays, one for each class, of the size of the
@@ -36,64 +39,75 @@ network's images and as many as the program was made for:
 python client.py EXAMPLES.npz QUERIES.npy          # numpy.savez("EXAMPLES.npz", cat=cats, dog=dogs), uint8 arrays
 ```
 
-Where this library is installed, with or without TensorFlow, meta-training goes on in JAX:
+Where this library is installed, with or without TensorFlow, there is more, and meta-training goes on in JAX:
 
 ```python
 from anil_tf.deploy.runtimes.stablehlo import Programs
 
 model = Programs("EXPORT_DIR")
+model.adapt_and_predict(examples, labels, images)                                     # float32 [m, ways]
 loss = model.meta_step(support_images, support_labels, query_images, query_labels)    # moves the variables
-model.adapt_and_predict(examples, labels, images)                                    # float32 [m, ways]
 ```
 
 `export.json` lists the arguments, variables and results of each program under `facts`.
+"""
+_OF_NUMBERS = """\
+The programs need JAX and NumPy, and no TensorFlow. This library runs them, with or without TensorFlow:
+
+```python
+from anil_tf.deploy.runtimes.stablehlo import Programs
+
+model = Programs("EXPORT_DIR")
+model.adapt_and_predict(inputs, targets, new_inputs)                                    # float32 [m, k]
+loss = model.meta_step(support_inputs, support_targets, query_inputs, query_targets)    # moves the variables
+```
+
+Inputs are float32 [n, ...], targets float32 [n, k]; those of a meta-step have the tasks in front. `export.json` lists
+the arguments, variables and results of each program under `facts`.
 """
 
 
 def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
     """Writes the programs and `variables.npz` into `directory`; see `formats.Format`."""
-    _check(options)
+    check(learner, options)
     learner = learner.replace(ways=options.ways)  # both programs are to use the same variables
     signatures = _FixedSignatures(
         learner, normalization=options.normalization, temperature=options.temperature
     )
-    if signatures.rows not in (None, options.ways):
-        raise ValueError(
-            f"A free head has one learned row for each of {signatures.rows} classes. Received: ways={options.ways}."
-        )
-    task = dict(
-        zip(
-            ("support_images", "support_labels", "query_images"),
-            made_task(learner, options),
-            strict=True,
-        )
-    )
-    programs = {ANSWER: compile_program(signatures.only_answers, task)}
-    if learner.supports_jit:
-        programs[STEP] = _meta_step(learner, task, options)
-    names = _names(programs)
-    for name, program in programs.items():
-        (directory / f"{name}.mlir").write_text(program.text, encoding="utf-8")
-    used = {id(v): v for program in programs.values() for v in program.variables}
-    np.savez(directory / VARIABLES, **{names[key]: v.numpy() for key, v in used.items()})
-    facts = {"programs": {name: _facts(name, p, names) for name, p in programs.items()}}
-    difference = _difference(signatures, directory, task, facts)
+    question = made_task(learner, options)._asdict()
+    del question["query_labels"]
+    programs = {ANSWER: compile_program(signatures.only_answers, question)}
+    lacks = _lacks_a_meta_step(learner, options)
+    if not lacks:
+        programs[STEP] = _meta_step(learner, options)
+    facts = _write(directory, programs, signatures)
+    if not lacks:
+        facts["training"] = _training(learner, options)
+    differences = _differences(learner, directory, options, facts["programs"])
     return Written(
         variants={"float32": f"{ANSWER}.mlir"},
         files={name: f"{name}.mlir" for name in programs if name != ANSWER}
         | {"variables": VARIABLES},
+        shared=("variables",),
         ways=options.ways if signatures.classifies else None,
+        examples=len(question["support_images"]),
         signatures=(ANSWER,),
-        limits=_limits(options, difference, STEP in programs),
-        facts=facts | {"largest_difference": {"float32": difference}},
+        limits=_limits(learner, options, differences, lacks),
+        usage=None if signatures.takes_images else _OF_NUMBERS,
+        facts=facts | {"largest_difference": differences},
     )
 
 
-def _check(options: Options) -> None:
-    """Refuses what cannot be exported, before the slow part."""
+def check(learner: MetaLearner, options: Options) -> None:
+    """Refuses what has no program of fixed sizes, and what cannot be compared; see `formats.Format`."""
     if options.normalization == "episode":
         raise ValueError(
             "StableHLO exports take normalization=support or running. Received: episode. Export as saved_model."
+        )
+    rows = Signatures(learner, normalization=options.normalization).rows
+    if rows not in (None, options.ways):
+        raise ValueError(
+            f"A free head has one learned row for each of {rows} classes. Received: ways={options.ways}."
         )
     if importlib.util.find_spec("jax") is None:
         raise ValueError(
@@ -122,36 +136,72 @@ class _FixedSignatures(Signatures):
         return self._learner.answer(queries, state, self._normalization)
 
 
-def _meta_step(learner: MetaLearner, task: dict[str, np.ndarray], options: Options) -> Program:
+def _lacks_a_meta_step(learner: MetaLearner, options: Options) -> str | None:
+    """Why there is no meta-step; None where there is one."""
+    if not learner.supports_jit:
+        return "XLA gets the second derivatives of max pooling wrong, which it would take"
+    if not learner.trainable_variables:
+        return "nothing is learned"
+    return "no outer optimizer was given" if options.optimizer is None else None
+
+
+def _meta_step(learner: MetaLearner, options: Options) -> Program:
     """`MetaLearner.train_step`, gradient and optimizer included, on a meta-batch of such tasks."""
+    assert options.optimizer is not None
     classes = learner.inner_loss == "cross_entropy"
     learner.compile(
-        optimizer=keras.optimizers.Adam(_OUTER_STEP_SIZE),
+        optimizer=options.optimizer(learner),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         if classes
         else keras.losses.MeanSquaredError(),
         jit_compile=False,
     )
     learner.optimizer.build(learner.trainable_variables)
+    return compile_program(
+        lambda *batch: _train_step(learner, *batch), _meta_batch(learner, options)
+    )
 
-    def step(
-        images: tf.Tensor, labels: tf.Tensor, queries: tf.Tensor, truth: tf.Tensor
-    ) -> tf.Tensor:
-        for metric in learner.metrics:
-            metric.reset_state()  # Keras reports a mean over steps, wanted is the loss of this one
-        inputs = {"support_images": images, "support_labels": labels, "query_images": queries}
-        return learner.train_step((inputs, truth))["loss"]
 
-    truth = task["support_labels"][:1].repeat(len(task["query_images"]), axis=0)
-    shapes = task | {"query_labels": truth}
-    batch = {
-        name: np.zeros([options.meta_batch_size, *value.shape], value.dtype)
-        for name, value in shapes.items()
+def _train_step(
+    learner: MetaLearner, images: tf.Tensor, labels: tf.Tensor, queries: tf.Tensor, truth: tf.Tensor
+) -> tf.Tensor:
+    """Takes a meta-step; returns the loss before it."""
+    for metric in learner.metrics:
+        metric.reset_state()  # Keras reports a mean over steps, wanted is the loss of this one
+    inputs = {"support_images": images, "support_labels": labels, "query_images": queries}
+    return learner.train_step((inputs, truth))["loss"]
+
+
+def _meta_batch(learner: MetaLearner, options: Options) -> dict[str, np.ndarray]:
+    """Different made tasks, each array with the tasks in front."""
+    tasks = [made_task(learner, options, seed=seed) for seed in range(options.meta_batch_size)]
+    return {name: np.stack([task._asdict()[name] for task in tasks]) for name in tasks[0]._fields}
+
+
+def _training(learner: MetaLearner, options: Options) -> dict[str, Any]:
+    """What the meta-step computes, as JSON can hold it."""
+    return {
+        "meta_batch_size": options.meta_batch_size,
+        "normalization": learner.normalization,
+        "optimizer": keras.optimizers.serialize(learner.optimizer),
     }
-    return compile_program(step, batch)
 
 
-def _names(programs: dict[str, Program]) -> dict[int, str]:
+def _write(
+    directory: pathlib.Path, programs: Mapping[str, Program], signatures: Signatures
+) -> dict[str, Any]:
+    """Writes the programs and their variables; returns what whoever runs them has to know."""
+    names = _names(programs)
+    for name, program in programs.items():
+        (directory / f"{name}.mlir").write_text(program.text, encoding="utf-8")
+    used = {id(v): v for program in programs.values() for v in program.variables}
+    arrays: dict[str, Any] = {names[key]: variable.numpy() for key, variable in used.items()}
+    np.savez(directory / VARIABLES, **arrays)
+    results = {ANSWER: "probabilities" if signatures.classifies else "outputs", STEP: LOSS}
+    return {"programs": {n: _facts(n, p, results[n], names) for n, p in programs.items()}}
+
+
+def _names(programs: Mapping[str, Program]) -> dict[int, str]:
     """A name for each variable, by its id: a number, since no two of them may have the same, and what it is."""
     used = list({id(v): v for program in programs.values() for v in program.variables}.items())
     return {
@@ -164,7 +214,7 @@ def _name(variable: tf.Variable | tf.Tensor) -> str:
     return variable.name.partition(":")[0] if isinstance(variable, tf.Variable) else "constant"
 
 
-def _facts(name: str, program: Program, names: dict[int, str]) -> dict[str, Any]:
+def _facts(name: str, program: Program, result: str, names: dict[int, str]) -> dict[str, Any]:
     """What whoever runs a program has to know, as JSON can hold it."""
     variables = [names[id(variable)] for variable in program.variables]
     return {
@@ -174,46 +224,87 @@ def _facts(name: str, program: Program, names: dict[int, str]) -> dict[str, Any]
             for argument, value in program.arguments.items()
         ],
         "variables": variables,
-        "results": [LOSS if name == STEP else "probabilities"]
-        + [variables[position] for position in program.updated],
+        "results": [result] + [variables[position] for position in program.updated],
     }
 
 
-def _difference(
-    signatures: _FixedSignatures,
-    directory: pathlib.Path,
-    task: dict[str, np.ndarray],
-    facts: dict[str, Any],
-) -> float:
-    """The largest difference of the program's answers from the learner's own, on a made task."""
+# ---- Comparison with the learner -------------------------------------------------------------------------------------
+
+
+def _differences(
+    learner: MetaLearner, directory: pathlib.Path, options: Options, facts: dict[str, Any]
+) -> dict[str, float]:
+    """The largest difference of each program's answers from the learner's own, on made tasks."""
     from anil_tf.deploy.runtimes.stablehlo import Programs
 
-    expected = signatures.only_answers(*map(tf.constant, task.values())).numpy()
-    found = Programs(directory, facts["programs"]).adapt_and_predict(*task.values())
-    difference = float(np.abs(found - expected).max())
-    if not difference <= _TOLERANCE:  # true for NaN, too
-        raise RuntimeError(
-            f"The StableHLO program answers other than the learner: a largest difference of {difference:.1e}, where "
-            f"{_TOLERANCE:g} at most was expected. Export as saved_model."
+    programs = Programs(directory, facts)
+    tolerance = agreement.tolerance_of(learner)
+    found = {
+        "float32": agreement.largest_difference(
+            programs,
+            agreement.reference(learner, options),
+            name=f"{ANSWER}.mlir",
+            adapts=False,
+            tolerance=tolerance,
         )
-    return difference
+    }
+    if STEP in facts:
+        batch = list(_meta_batch(learner, options).values())
+        losses = np.array([programs.meta_step(*batch) for _ in range(_META_STEPS)])
+        expected = _losses(learner, batch)
+        apart = np.abs(losses - expected) / np.maximum(1.0, np.abs(expected))
+        found[STEP] = float(apart.max())
+        agreement.refuse(float(apart[0]), tolerance, f"{STEP}.mlir")
+        agreement.refuse(found[STEP], max(tolerance, _LOSS_TOLERANCE), f"{STEP}.mlir")
+    return found
 
 
-def _limits(options: Options, difference: float, has_step: bool) -> tuple[str, ...]:
+def _losses(learner: MetaLearner, batch: list[np.ndarray]) -> np.ndarray:
+    """The losses of the learner's own meta-steps in turn; its weights stay what they are."""
+    before = [variable.numpy().copy() for variable in learner.variables]
+    try:
+        tensors = [tf.constant(array) for array in batch]
+        return np.array([float(_train_step(learner, *tensors)) for _ in range(_META_STEPS)])
+    finally:
+        for variable, value in zip(learner.variables, before, strict=True):
+            variable.assign(value)
+
+
+# ---- What is said of it ----------------------------------------------------------------------------------------------
+
+
+def _limits(
+    learner: MetaLearner, options: Options, differences: dict[str, float], lacks: str | None
+) -> tuple[str, ...]:
+    if learner.inner_loss == "squared_error":
+        sizes, at_a_time, checks = f"{options.shots} examples", options.queries, ""
+    else:
+        sizes = (
+            f"{options.ways} classes of {options.shots} examples, images of the network's own size"
+        )
+        at_a_time = options.ways * options.queries
+        checks = " The program checks nothing: labels have to be 0..ways-1."
     limits = [
-        f"Sizes are fixed: {options.ways} classes of {options.shots} examples, images of the network's own size. Any "
-        f"number of queries goes, {options.ways * options.queries} at a time, each time with the adaptation anew. "
-        "The program checks nothing: labels have to be 0..ways-1.",
-        f"Largest difference of a probability from the Keras model, on a made task: {difference:.1e}.",
-        "JAX has no public way to compile a program that it did not trace: `client.py` is written for JAX 0.10.2.",
+        f"Sizes are fixed: {sizes}. Any number of queries goes, {at_a_time} at a time, each time with the adaptation "
+        f"anew.{checks}",
+        f"Largest difference of an answer from the Keras model's, on a made task: {differences['float32']:.1e}.",
+        "JAX has no public way to compile a program that it did not trace: what runs it is written for JAX 0.10.2.",
     ]
-    if has_step:
-        limits.append(
-            f"`meta_step.mlir` is one meta-step on {options.meta_batch_size} tasks, with a fresh Adam of step size "
-            f"{_OUTER_STEP_SIZE:g}; it counts its steps in int64, which JAX has to be told to allow."
-        )
+    if lacks:
+        limits.append(f"There is no `{STEP}.mlir`: {lacks}.")
     else:
         limits.append(
-            "There is no `meta_step.mlir`: XLA gets the second derivatives of max pooling wrong, which it would take."
+            f"`{STEP}.mlir` is one meta-step as the run took them, on {options.meta_batch_size} tasks: normalization "
+            f"`{learner.normalization}`, {_in_words(learner.optimizer)}; `export.json` has all settings under `facts`. "
+            "The optimizer begins afresh; it counts its steps in int64, which JAX has to be told to allow."
         )
     return tuple(limits)
+
+
+def _in_words(optimizer: Any) -> str:
+    """An optimizer, or each part of one that has a part for the body and one for the head."""
+    parts = getattr(optimizer, "optimizers", None)
+    if parts is not None:
+        return ", ".join(f"{_in_words(part)} for the {part.name}" for part in parts)
+    step_size = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    return f"{type(optimizer).__name__} of step size {step_size:g}"

@@ -46,7 +46,14 @@ class StateLayout:
         return {t.name: tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.tensors}
 
     def pack(self, state: TaskState) -> dict[str, tf.Tensor]:
-        """The state under its names."""
+        """Gives the tensors of a state their names.
+
+        Args:
+            state: what `MetaLearner.task_state` returned for this learner and normalisation.
+
+        Returns:
+            One tensor for each of `tensors`, of its shape and type.
+        """
         values = [
             *state.tensors,
             *_in_order(state.body_statistics),
@@ -58,7 +65,17 @@ class StateLayout:
         }
 
     def unpack(self, named: dict[str, tf.Tensor]) -> TaskState:
-        """The state that `pack` was given."""
+        """Takes a state out of its names.
+
+        Args:
+            named: what `pack` returned, in any order.
+
+        Returns:
+            The state that `pack` was given, for `MetaLearner.answer`.
+
+        Raises:
+            KeyError: for a tensor that is not there.
+        """
         return TaskState(
             [named[tensor.name] for tensor in self.head],
             _statistics([named[tensor.name] for tensor in self.body_statistics]),
@@ -72,6 +89,9 @@ def state_layout(learner: MetaLearner, normalization: str) -> StateLayout:
     Args:
         learner: any.
         normalization: "support" keeps the statistics of the support images, "running" needs none.
+
+    Returns:
+        Names, shapes and types of the tensors; None in a shape is the number of ways.
     """
     keeps = normalization == "support"
     return StateLayout(

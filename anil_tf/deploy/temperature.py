@@ -20,12 +20,14 @@ class Temperature:
     Attributes:
         value: T of softmax(logits / T).
         episodes: how many validation episodes it was fitted on; 0 where T is 1 unfitted.
+        ways: classes of each of these episodes.
         error_before: the expected calibration error of those episodes at T = 1.
         error_after: the same at `value`.
     """
 
     value: float = 1.0
     episodes: int = 0
+    ways: int | None = None
     error_before: float | None = None
     error_after: float | None = None
 
@@ -37,6 +39,12 @@ def fit(signatures: Signatures, tasks: Any, *, episodes: int) -> Temperature:
         signatures: of the learner, with the normalisation that is exported.
         tasks: validation `Tasks`, never those that accuracy is reported on.
         episodes: how many; 0 leaves the temperature at 1, and so do episodes without a mistake.
+
+    Returns:
+        The temperature; that of a regression is 1, fitted on nothing.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for tasks of other ways than a free head has rows.
     """
     if episodes == 0 or not signatures.classifies:
         return Temperature()
@@ -47,6 +55,7 @@ def fit(signatures: Signatures, tasks: Any, *, episodes: int) -> Temperature:
     return Temperature(
         value,
         episodes,
+        logits.shape[-1],
         calibration.expected_calibration_error(logits, labels),
         calibration.expected_calibration_error(logits / value, labels),
     )

@@ -54,6 +54,50 @@ def test_the_steps_load_adapt_and_ask_in_turn(batch):
     assert len(labels) == 25 and state == "state" and query.shape == queries.shape == (1, 16, 16, 3)
 
 
+def test_each_probability_can_be_asked_for(batch):
+    model = Echo()
+    model.adapt_and_predict = lambda *task: np.array([[0.1, 0.2, 0.7]])
+    steps = Steps(lambda: model, dict(np.load(batch)))
+    steps["load"]()()
+    assert [steps[f"probability {c}"]()() for c in range(3)] == [0.1, 0.2, 0.7]
+
+
+OFF = {
+    "keras": 0.0,
+    "saved_model": 1e-6,
+    "litert float32": 1e-4,
+    "litert float16": 5e-3,
+    "litert int8": 0.05,
+    "pytorch": 1e-5,
+}
+
+
+@pytest.mark.parametrize(
+    ("normalization", "changed", "said"),
+    [
+        ("support", {}, None),
+        ("support", {"pytorch": 0.3}, None),  # which computes something else there
+        ("running", {"pytorch": 0.3}, "pytorch answers otherwise than Keras under running"),
+        ("running", {"litert float32": 0.005}, "litert float32 answers otherwise"),
+        ("support", {"litert float16": 0.02}, "litert float16 answers otherwise"),
+        ("support", {"litert int8": float("nan")}, "litert int8 answers otherwise"),
+    ],
+)
+def test_who_answers_otherwise_is_not_timed(monkeypatch, normalization, changed, said):
+    """In any class: the error is that of the last."""
+    off = OFF | changed
+    answer = lambda command: np.array([0.5, 0.3, 0.2 + off[command[0]]])  # noqa: E731
+    monkeypatch.setattr(deploy_latency, "_answer", answer)
+    commands = {name: (name,) for name in off}
+    if said is not None:
+        with pytest.raises(RuntimeError, match=said):
+            deploy_latency._differences(commands, normalization)
+        return
+    found = deploy_latency._differences(commands, normalization)
+    assert ("pytorch" in found) == (normalization == "running")
+    assert found["litert int8"] == pytest.approx(0.05)
+
+
 def test_an_unknown_step_is_told_the_known_ones(batch):
     with pytest.raises(ValueError, match="expected one of load, adapt, .*received 'fly'"):
         Steps(Echo, dict(np.load(batch)))["fly"]
@@ -74,8 +118,9 @@ def test_our_fastest_is_compared_with_pytorch_as_it_is_written_and_with_its_fast
     ratios = deploy_latency._ratios(times)
     assert ratios["over_pytorch"]["compared"] == ["litert int8", "pytorch"]
     assert ratios["over_pytorch"]["median"] == pytest.approx((2 / 14 + 4 / 16) / 2)
-    assert ratios["over_fastest_pytorch"]["compared"] == ["litert int8", "pytorch channels_last"]
     assert ratios["exact_over_pytorch"]["compared"] == ["litert float32", "pytorch"]
+    fastest = ["litert float32", "pytorch channels_last"]
+    assert ratios["exact_over_fastest_pytorch"]["compared"] == fastest
 
 
 def test_without_pytorch_nothing_is_compared():
@@ -136,7 +181,7 @@ def made_up(median):
             "support": dict.fromkeys(deploy_latency.RATIOS, ratio),
             "running": None,
         },
-        "differences": {"keras": 0.0, "pytorch": 1e-7},
+        "differences": {"support": {"keras": 0.0}, "running": {"keras": 0.0, "pytorch": 1e-7}},
     }
 
 
@@ -144,7 +189,8 @@ def made_up(median):
 def test_the_sentence_says_whether_the_goal_is_met(median, said):
     text = deploy_latency.sentence(made_up(median))
     (line,) = (x for x in text.splitlines() if "goal" in x)
-    assert line.startswith("support:") and said in line and "litert int8 / pytorch" in line
+    assert line.startswith("support:") and said in line
+    assert deploy_latency.RATIOS[deploy_latency.JUDGED][0] in line and "in float32" in line
     assert "running: not compared, no PyTorch." in text
     assert len({len(line) for line in deploy_latency.table(made_up(1.0)).splitlines()[:4]}) == 1
 
@@ -159,8 +205,10 @@ def test_the_whole_suite_at_a_tiny_size():
     for normalization in deploy_latency.NORMALIZATIONS:
         assert set(result["milliseconds"][normalization]) == runtimes
     assert (result["ratios"]["support"] is None) == (python is None)
-    rounded = {"litert float16": 1e-2, "litert int8": 0.1}
-    for runtime, difference in result["differences"].items():
-        assert difference < rounded.get(runtime, 1e-4)
+    assert set(result["differences"]["support"]) == set(deploy_latency.OURS)
+    assert set(result["differences"]["running"]) == runtimes
+    for differences in result["differences"].values():
+        for runtime, difference in differences.items():
+            assert difference < deploy_latency.ROUNDED.get(runtime, 1e-4)
     assert {"hardware", "versions", "commit"} <= set(result)
     assert "adapt and predict" in deploy_latency.sentence(result) or python is None

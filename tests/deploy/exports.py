@@ -4,10 +4,18 @@ from anil_tf.deploy import formats, manifest
 from anil_tf.deploy.temperature import Temperature
 
 
-def export(learner, directory, *, format_name="saved_model", normalization="support", value=1.0):
+def export(
+    learner,
+    directory,
+    *,
+    format_name="saved_model",
+    normalization="support",
+    value=1.0,
+    optimizer=None,
+):
     """Writes the export of a learner with the facts that loading it takes."""
     directory.mkdir(parents=True, exist_ok=True)
-    options = formats.Options(normalization, value, ways=3, shots=2, queries=4)
+    options = formats.Options(normalization, value, ways=3, shots=2, queries=4, optimizer=optimizer)
     written = formats.load_format(format_name).export(learner, directory, options)
     info = manifest.describe(
         format_name, written, learner, options, directory=directory, temperature=Temperature(value)

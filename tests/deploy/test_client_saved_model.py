@@ -73,3 +73,80 @@ def test_without_arguments_it_says_how_it_is_called(place):
     done = client(place)
     assert done.returncode == 1
     assert "python client.py EXAMPLES_DIR IMAGE..." in done.stderr
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Newcomers' folders: files of every kind, what is no image, empty folders, one class, none."""
+    place = tmp_path_factory.mktemp("pictures")
+    support, labels, _ = pixels()
+    every, kinds = place / "every", ("png", "jpg", "bmp", "gif", "webp", "PNG")
+    for number, (image, label) in enumerate(zip(support, labels, strict=True)):
+        folder = every / NAMES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        grey = Image.fromarray(image[..., 0])
+        picture = grey.convert("RGBA") if kinds[number] == "PNG" else grey.convert("RGB")
+        picture = grey.convert("LA") if kinds[number] == "png" else picture
+        exact = {"lossless": True} if kinds[number] == "webp" else {}
+        picture.save(folder / f"{number}.{kinds[number]}", **exact)
+    for name in ("notes.txt", ".hidden.png"):
+        (every / NAMES[0] / name).write_text("no image")
+    for name in ("empty", ".thumbnails"):
+        (every / name).mkdir()
+    (every / "a file.png").write_text("in no class")
+    Image.fromarray(support[0, ..., 0]).save(every / ".thumbnails" / "0.png")
+    (place / "one" / "circle").mkdir(parents=True)
+    Image.fromarray(support[0, ..., 0]).save(place / "one" / "circle" / "0.png")
+    for name in NAMES:
+        (place / "broken" / name).mkdir(parents=True)
+        (place / "broken" / name / "0.jpg").write_text("no image")
+    return place
+
+
+def test_files_of_every_kind_are_examples_and_the_rest_is_passed_over(place, pictures):
+    """As in training: grey networks see colour images in grey, and transparency is dropped."""
+    paths = [path for path in sorted((pictures / "every").glob("[!.]*/[0-9].*"))]
+    assert len({path.suffix for path in paths}) == 6
+    done = client(place, str(pictures / "every"), *map(str, paths))
+    assert done.returncode == 0, done.stderr
+    images = np.stack([np.array(Image.open(path).convert("L"))[..., None] for path in paths])
+    names = [path.parent.name for path in paths]
+    model = exported.load(place / "export")
+    expected = model.predict(images, model.adapt(images, [sorted(NAMES).index(n) for n in names]))
+    lines = done.stdout.strip().splitlines()
+    for line, path, row in zip(lines, paths, expected, strict=True):
+        said, _, answers = line.partition(": ")
+        assert said == str(path)
+        found = dict(answer.split() for answer in answers.split(", "))
+        assert set(found) == set(NAMES)
+        for name, share in zip(sorted(NAMES), row, strict=True):
+            assert float(found[name].rstrip("%")) == pytest.approx(100 * share, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("nowhere", "nowhere: expected 2 or more image folders, found 0."),
+        ("one", "one: expected 2 or more image folders, found 1."),
+        ("broken", "broken/circle/0.jpg: expected a file that TensorFlow can read as one of .png,"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said_in_one_line(place, pictures, folder, said):
+    done = client(place, str(pictures / folder), "query0.png")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"{pictures}/{said}")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_image_that_is_not_there_is_said_in_one_line(place):
+    done = client(place, "examples", "query0.png", "query9.png")
+    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("query9.png: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_free_head_says_how_many_classes_it_takes(place, pictures, tmp_path):
+    export(learner_of("free"), tmp_path / "export")
+    shutil.copy(CLIENT, tmp_path / "export" / "client.py")
+    done = client(tmp_path, str(pictures / "one"), str(place / "query0.png"))
+    assert done.returncode == 1
+    assert "one: expected 3 image folders, found 1." in done.stderr.strip().splitlines()[-1]

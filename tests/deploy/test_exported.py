@@ -40,7 +40,8 @@ class Runtime:
         return np.tile(np.mean(images, axis=(1, 2, 3))[:, None], (1, 3))
 
     def adapt_and_predict(self, images, labels, queries):
-        return np.zeros((len(queries), 3), np.float32)
+        self.seen.append(len(queries))
+        return np.tile(np.mean(queries, axis=(1, 2, 3))[:, None], (1, 3))
 
     def embed(self, images):
         return np.zeros((len(images), 5), np.float32)
@@ -129,6 +130,20 @@ def test_the_runtime_gets_what_it_was_built_for():
     assert [count for count, _ in seen[1:]] == [256, 256, 88], "memory stays bounded"
     assert all(types == {np.dtype(np.float32)} for _, types in seen[1:])
     assert loaded.embed(many).shape == (600, 5)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "passes"), [("support", [256, 256, 88]), ("episode", [600])]
+)
+def test_one_call_takes_queries_some_at_a_time_unless_answers_depend_on_each_other(
+    normalization, passes
+):
+    loaded = model(normalization=normalization)
+    many = np.repeat(images(1), 600, axis=0)
+    many[:, 0, 0, 0] = np.arange(600) % 256
+    answers = loaded.adapt_and_predict(images(), [0, 1, 1, 2], many)
+    np.testing.assert_allclose(answers[:, 0], np.mean(many, axis=(1, 2, 3)))
+    assert loaded._runtime.seen == passes
 
 
 def test_numbers_to_predict():

@@ -141,6 +141,9 @@ def test_a_body_in_bfloat16_is_exported_in_float32_and_left_as_it_is(tmp_path, o
     task = pixels()
     exact = answers_of(learner_of("prototype"), *task)
     np.testing.assert_allclose(model.adapt_and_predict(*task), exact, atol=2e-5)
+    # What is stated is the difference from the learner as it is, and not as it would be in float32.
+    assert 1e-4 < model.info["facts"]["largest_difference"]["float32"] < 5e-2
+    assert any("computes its body in bfloat16" in limit for limit in model.info["limits"])
 
 
 def test_a_regression_answers_as_keras_does(tmp_path, only_float32):
@@ -255,7 +258,7 @@ def test_the_learner_is_left_as_it_is(learner, tmp_path, only_float32):
 def test_a_deeper_head_is_refused_in_one_line(kind, tmp_path):
     options = formats.Options("support", 1.0, ways=3, shots=2, queries=4)
     with pytest.raises(ValueError, match="Export as saved_model") as raised:
-        litert.export(learner_of(kind), tmp_path, options)
+        litert.check(learner_of(kind), options)
     assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
 
 
@@ -265,12 +268,18 @@ def test_episode_is_refused(learner, tmp_path):
         litert.export(learner, tmp_path, options)
 
 
-def test_a_file_that_answers_otherwise_is_not_let_out(learner, tmp_path, monkeypatch, only_float32):
+@pytest.mark.parametrize(
+    ("variant", "wrong"), [("float32", 0.01), ("float16", np.nan), ("int8", np.nan)]
+)
+def test_a_file_that_answers_otherwise_is_not_let_out(
+    variant, wrong, learner, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(litert, "VARIANTS", (variant,))
     right = LiteRTRuntime.predict
     monkeypatch.setattr(
-        LiteRTRuntime, "predict", lambda self, *inputs: right(self, *inputs) * np.nan
+        LiteRTRuntime, "predict", lambda self, *inputs: right(self, *inputs) + wrong
     )
-    with pytest.raises(RuntimeError, match="answers other than the learner"):
+    with pytest.raises(RuntimeError, match=f"model_{variant}.tflite answers other"):
         export(learner, tmp_path, format_name="litert")
 
 
@@ -319,6 +328,7 @@ def place(tmp_path_factory):
     classes = {name: support[labels == i] for i, name in enumerate(("cat", "dog", "a hen"))}
     np.savez(place / "examples.npz", **classes)
     np.save(place / "queries.npy", queries)
+    (place / "empty.npy").touch()
     np.savez(place / "one.npz", cat=support[:1])
     np.savez(place / "colour.npz", cat=support[:1], dog=np.repeat(support[1:2], 3, axis=-1))
     return place
@@ -345,14 +355,19 @@ def test_the_client_prints_what_the_export_says(directory, place, variant):
 
 
 @pytest.mark.parametrize(
-    ("examples", "message"),
+    ("arguments", "message"),
     [
-        ("one.npz", "one.npz: expected 2 classes, received 1."),
-        ("colour.npz", "dog: expected uint8 [count, height, width, 1]."),
+        (["one.npz", "queries.npy"], "one.npz: expected 2 classes, received 1."),
+        (["colour.npz", "queries.npy"], "dog: expected uint8 [count, height, width, 1]."),
+        (["none.npz", "queries.npy"], "numpy.savez and numpy.save wrote; [Errno 2] No such file"),
+        (["queries.npy", "examples.npz"], "expected files that numpy.savez and numpy.save wrote;"),
+        (["examples.npz", "examples.npz"], "examples.npz: expected uint8"),
+        (["examples.npz", "empty.npy"], "numpy.save wrote; No data left in file"),
+        (["examples.npz", "queries.npy", "half"], "half: expected one of float32, float16, int8."),
     ],
 )
-def test_the_client_says_in_one_line_what_is_wrong(directory, place, examples, message):
-    done = client(directory, place, examples, "queries.npy")
+def test_the_client_says_in_one_line_what_is_wrong(directory, place, arguments, message):
+    done = client(directory, place, *arguments)
     assert done.returncode == 1 and message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 

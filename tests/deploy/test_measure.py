@@ -52,7 +52,7 @@ def test_the_temperature_minimizes_the_loss_of_the_validation_episodes(learner, 
     fitted = temperature.fit(signatures, tasks, episodes=9)
     logits, labels = temperature._answers(signatures, tasks, 9)
     assert logits.shape == (9, 12, 3)
-    assert fitted.episodes == 9
+    assert (fitted.episodes, fitted.ways) == (9, 3)
     assert fitted.value == pytest.approx(calibration.fit_temperature(logits, labels))
     before = calibration.expected_calibration_error(logits, labels)
     after = calibration.expected_calibration_error(logits / fitted.value, labels)

@@ -36,13 +36,13 @@ def evaluation(regression=False):
     return Evaluation(accuracies, numbers, None if regression else 0.021, 3.0, "somewhere")
 
 
-def facts(tmp_path, learner=None, measured=True, normalization="support", ways=None):
+def facts(tmp_path, learner=None, measured=True, normalization="support", ways=None, **changes):
     (tmp_path / "saved_model").write_bytes(b"0" * 2**20)
     regression = learner is not None
     learner = learner or learner_of("prototype")
     state = (formats.StateTensor("kernel", (4, None), "float32"),)
     written = formats.Written(
-        {"float32": "saved_model"}, state=state, ways=ways, limits=("A limit.",)
+        {"float32": "saved_model"}, state=state, ways=ways, limits=("A limit.",), **changes
     )
     info = manifest.describe(
         "saved_model",
@@ -50,7 +50,7 @@ def facts(tmp_path, learner=None, measured=True, normalization="support", ways=N
         learner,
         formats.Options(normalization, 1.25, 5, 5, 15),
         directory=tmp_path,
-        temperature=Temperature() if regression else Temperature(1.25, 200, 0.1, 0.02),
+        temperature=Temperature() if regression else Temperature(1.25, 200, 5, 0.1, 0.02),
     )
     evaluations = {"float32": evaluation(regression)} if measured else {}
     return manifest.with_results(
@@ -71,8 +71,8 @@ def test_the_facts_have_what_programs_rely_on(tmp_path):
     manifest.write(tmp_path, info)
     read = json.loads((tmp_path / "export.json").read_text())
     assert read["format"] == "saved_model" and read["files"] == {"float32": "saved_model"}
-    assert read["image_shape"] == [16, 16, 1] and read["channels"] == 1
-    assert read["ways"] is None and read["classes"] is None
+    assert read["image_shape"] == [16, 16, 1]
+    assert read["ways"] is None and read["examples"] is None
     assert read["normalization"] == "support" and read["temperature"] == 1.25
     assert read["state"] == [{"name": "kernel", "shape": [4, None], "dtype": "float32"}]
     assert read["accuracy"] == 0.5 and read["calibration_error"] == 0.021
@@ -94,7 +94,9 @@ def test_the_card_says_what_it_is_worth_and_how_it_is_used(tmp_path):
         "| `kernel` | [4, ways] | float32 |",
         "7 (6.5 to 7.5); first 90",
         "1.00 MiB",
-        "Temperature 1.250, fitted on 200 validation episodes",
+        "Temperature 1.250, fitted on 200 validation episodes of 5 classes",
+        "`adapt` takes the examples, `predict` answers",
+        "uint8 [n, height, width, 1], pixels 0..255, of any height and width",
         "from 10.00 % to 2.00 %",
         "trained under normalization `episode`",
         "* A limit.",
@@ -114,6 +116,26 @@ def test_a_free_head_and_episode_are_limits(tmp_path):
     text = render(facts(tmp_path, normalization="episode", ways=5))
     assert "takes exactly 5 classes" in text and "ways: exactly 5" in text
     assert "**an answer depends on the other images asked with it" in text
+
+
+def test_a_program_of_fixed_sizes_says_so_throughout(tmp_path):
+    (tmp_path / "shared.npz").write_bytes(b"0" * 2**19)
+    (tmp_path / "more.mlir").write_bytes(b"0" * 2**21)
+    info = facts(
+        tmp_path,
+        ways=3,
+        examples=6,
+        signatures=("adapt_and_predict",),
+        files={"variables": "shared.npz", "more": "more.mlir"},
+        shared=("variables",),
+    )
+    assert info["size_bytes"] == {"float32": 2**20 + 2**19}, "what the answers need, and no more"
+    text = render(info)
+    assert "of this size and no other; of examples there are 6 in all" in text
+    assert "`adapt_and_predict` takes the examples and what is asked, and answers" in text
+    assert "| adapt and predict |" in text and "1.50 MiB" in text
+    for words in ("any height", "resized", "stretched", "`adapt`", "`predict`"):
+        assert words not in text, words
 
 
 def test_a_regression_speaks_of_outputs_and_errors(tmp_path):

@@ -182,12 +182,42 @@ def test_the_graph_itself_refuses_bad_labels(directory):
             signature(support_images=tf.constant(support), support_labels=bad)
 
 
-def test_a_file_that_answers_wrongly_is_not_let_out(tmp_path, monkeypatch):
+def test_a_file_whose_state_gives_other_answers_is_not_let_out(tmp_path, monkeypatch):
+    from anil_tf.deploy.runtimes.saved_model import SavedModelRuntime
+
+    right = SavedModelRuntime.predict
+    monkeypatch.setattr(
+        SavedModelRuntime, "predict", lambda self, *inputs: right(self, *inputs) + 0.01
+    )
+    with pytest.raises(RuntimeError, match="The SavedModel answers other than the learner"):
+        export(learner_of("free"), tmp_path)
+
+
+def test_the_request_for_a_server_is_python_and_holds_the_signatures_inputs(
+    repository, directory, monkeypatch
+):
+    """The block in the card and that on the page, run as they stand; the server is the signature itself."""
+    import io
+    import json
+    import urllib.request
+
     from anil_tf.deploy import saved_model
 
-    def wrong(path):
-        return type("Wrong", (), {"adapt_and_predict": lambda self, *task: np.nan})()
+    serving = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
+    specs = {spec.name: spec for spec in serving.structured_input_signature[1].values()}
 
-    monkeypatch.setattr(saved_model, "SavedModelRuntime", wrong)
-    with pytest.raises(RuntimeError, match="other than the learner"):
-        export(learner_of("free"), tmp_path)
+    def server(url, body):
+        assert url.endswith(":predict")
+        inputs = json.loads(body)["inputs"]
+        tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
+        (outputs,) = serving(**tensors).values()
+        return io.StringIO(json.dumps({"outputs": outputs.numpy().tolist()}))
+
+    monkeypatch.setattr(urllib.request, "urlopen", server)
+    names = ("support_images", "support_labels", "query_images")
+    for text in (saved_model.USAGE, (repository / "docs" / "export.md").read_text()):
+        (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "json.dumps" in b)
+        scope = {name: np.load(directory / f"{name}.npy") for name in names}
+        exec(block, {"json": json, "urllib": urllib, "np": np} | scope, scope)
+        expected = np.load(directory / "expected.npy")
+        np.testing.assert_allclose(scope["probabilities"], expected, atol=1e-6)

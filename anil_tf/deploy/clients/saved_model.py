@@ -1,7 +1,6 @@
 """Learns classes from folders of images and names others: python client.py EXAMPLES_DIR IMAGE...
 
-EXAMPLES_DIR has a folder for each class, with one image or more: EXAMPLES_DIR/CLASS/*.png (or jpg,
-bmp, gif). Needs TensorFlow, NumPy and the files beside this one. EXIF orientation is not looked at.
+A folder EXAMPLES_DIR/CLASS has one image or more, upright (EXIF is not looked at). Needs TensorFlow.
 """
 
 import json
@@ -13,26 +12,28 @@ import numpy as np
 import tensorflow as tf
 
 logging.getLogger("absl").setLevel("ERROR")  # loading warns of derivatives that nobody takes here
-HERE = pathlib.Path(__file__).resolve().parent
-HEIGHT, WIDTH, CHANNELS = json.loads((HERE / "export.json").read_text())["image_shape"]
+INFO = json.loads(pathlib.Path(__file__).with_name("export.json").read_text())
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def read(path):
-    """One image, uint8 [HEIGHT, WIDTH, CHANNELS]; this makes one array of images of many sizes."""
-    image = tf.io.decode_image(tf.io.read_file(str(path)), CHANNELS, expand_animations=False)
-    image = tf.image.resize(image, (HEIGHT, WIDTH), antialias=True)
-    return tf.cast(tf.round(image), tf.uint8)
+    """One image, uint8 [height, width, channels] of the network, so that images can be stacked."""
+    try:
+        image = tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False)
+    except tf.errors.OpError:
+        sys.exit(f"{path}: expected a file that TensorFlow can read as one of {', '.join(IMAGES)}.")
+    image = tf.cast(image[..., : 3 if image.shape[2] > 2 else 1], tf.float32) + tf.zeros(3)
+    image = tf.image.rgb_to_grayscale(image) if INFO["image_shape"][2] == 1 else image
+    return np.uint8(np.round(tf.image.resize(image, INFO["image_shape"][:2], antialias=True)))
 
 
-if len(sys.argv) < 3:
-    sys.exit(__doc__)
-folders = sorted(path for path in pathlib.Path(sys.argv[1]).iterdir() if path.is_dir())
-files = [(path, c) for c, folder in enumerate(folders) for path in sorted(folder.glob("[!.]*"))]
-images, labels = tf.stack([read(path) for path, _ in files]), [c for _, c in files]
-model = tf.saved_model.load(str(HERE / "saved_model"))
-state = model.adapt(images, tf.constant(labels))
-queries = tf.stack([read(path) for path in sys.argv[2:]])
-answers = model.predict(queries, state)["probabilities"].numpy()
-for path, probabilities in zip(sys.argv[2:], answers, strict=True):
-    best = np.argsort(-probabilities)[:3]
-    print(f"{path}:", ", ".join(f"{folders[c].name} {probabilities[c]:.1%}" for c in best))
+folder, *paths = sys.argv[1:] if len(sys.argv) > 2 else sys.exit(__doc__)
+files = [f for f in sorted(pathlib.Path(folder).glob("[!.]*/[!.]*")) if f.suffix.lower() in IMAGES]
+names, labels = np.unique([file.parent.name for file in files], return_inverse=True)
+if len(names) != (INFO["ways"] or max(2, len(names))):
+    sys.exit(f"{folder}: expected {INFO['ways'] or '2 or more'} image folders, found {len(names)}.")
+model = tf.saved_model.load(str(pathlib.Path(__file__).with_name("saved_model")))
+state = model.adapt(np.stack([*map(read, files)]), tf.constant(labels, tf.int32))
+answers = model.predict(np.stack([*map(read, paths)]), state)["probabilities"].numpy()
+for path, row in zip(paths, answers, strict=True):
+    print(f"{path}:", ", ".join(f"{names[c]} {row[c]:.1%}" for c in np.argsort(-row)[:3]))

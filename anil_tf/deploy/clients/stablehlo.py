@@ -1,7 +1,6 @@
 """Names images after a few examples, by JAX 0.10.2: python client.py EXAMPLES.npz QUERIES.npy.
 
-EXAMPLES.npz has one array for each class under its name, uint8 [count, height, width, channels]:
-numpy.savez("EXAMPLES.npz", cat=cats, dog=dogs). QUERIES.npy is one more of them, of any count.
+Examples are uint8 arrays, numpy.savez("EXAMPLES.npz", cat=cats, dog=dogs); QUERIES.npy is one more.
 """
 
 import json
@@ -17,22 +16,24 @@ from jaxlib.xla_client import DeviceList
 here = pathlib.Path(__file__).resolve().parent
 info = json.loads((here / "export.json").read_text())
 facts = info["facts"]["programs"]["adapt_and_predict"]
-shape, _, chunk = (argument["shape"] for argument in facts["arguments"])
-classes, images = map(np.load, sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__))
-support = np.concatenate(list(classes.values()))
-if (len(classes), *support.shape, *images.shape[1:]) != (info["ways"], *shape, *chunk[1:]):
-    sys.exit(f"expected {info['ways']} classes, {shape[0]} examples in all, sizes {shape[1:]}.")
-labels = np.repeat(np.arange(len(classes)), [len(array) for array in classes.values()])
+size, chunk = facts["arguments"][0]["shape"][1:], facts["arguments"][2]["shape"]
+paths = sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)
+try:
+    classes, images = dict(np.load(paths[0]).items()), np.asarray(np.load(paths[1]))
+    names, labels = np.unique([n for n, a in classes.items() for _ in a], return_inverse=True)
+except Exception as error:  # NumPy raises whatever it is
+    sys.exit(f"expected files that numpy.savez and numpy.save wrote; {error}")
+fits = all(a.dtype == np.uint8 and [*a.shape[1:]] == size for a in (*classes.values(), images))
+if not fits or (len(names), len(labels)) != (info["ways"], info["examples"]):
+    sys.exit(f"expected {info['ways']} classes, {info['examples']} examples in all, uint8 {size}.")
 variables, device = np.load(here / "variables.npz"), jax.devices()[0]
 with mlir.make_ir_context():
     module = mlir.ir.Module.parse((here / facts["file"]).read_text())
-    options = get_compile_options(num_replicas=1, num_partitions=1)
-    program = device.client.compile_and_load(module, DeviceList((device,)), options)
+    run = device.client.compile_and_load(module, DeviceList((device,)), get_compile_options(1, 1))
+values = [np.concatenate([*classes.values()]), labels.astype(np.int32), None]
+values += [variables[name] for name in facts["variables"]]
 for first in range(0, len(images), chunk[0]):
-    some = images[first : first + chunk[0]]  # repeated below: the program takes just so many
-    values = [support, labels.astype(np.int32), np.resize(some, chunk)]
-    values += [variables[name] for name in facts["variables"]]
-    rows = np.asarray(program.execute(jax.device_put(values, device))[0])
-    for number, row in enumerate(rows[: len(some)], first):
-        ranked = sorted(zip(row, classes, strict=True), reverse=True)[:3]
-        print(f"{number}:", ", ".join(f"{name} {value:.1%}" for value, name in ranked))
+    values[2] = np.resize(images[first : first + chunk[0]], chunk)  # it takes just so many
+    rows = np.asarray(run.execute(jax.device_put(values, device))[0])
+    for number, row in enumerate(rows[: len(images) - first], first):
+        print(f"{number}:", ", ".join(f"{names[c]} {row[c]:.1%}" for c in np.argsort(-row)[:3]))
