@@ -120,8 +120,7 @@ def _work_through(
 ) -> Generator[tuple[Cell, dict[str, Any]], None, None]:
     """Yields each cell with its answer, as they end."""
     yield from _side_by_side(shared, min(workers, len(shared)), stop)
-    for cell in alone:
-        yield from _side_by_side([cell], 1, stop, threads=None)
+    yield from _side_by_side(alone, min(1, len(alone)), stop, threads=None)
 
 
 def _side_by_side(
