@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Before any runtime starts its threads.
-if hasattr(os, "sched_setaffinity"):
+# Before any runtime starts its threads; whoever only imports from here keeps all cores.
+if __name__ == "__main__" and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

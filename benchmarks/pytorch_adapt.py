@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Before PyTorch starts its threads.
-if hasattr(os, "sched_setaffinity"):
+if __name__ == "__main__" and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
