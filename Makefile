@@ -41,7 +41,7 @@ quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate, exp
 	  'python bin/train.py --helpfull' 'every flag' \
 	  'ls bin/presets' 'more runs, with times and accuracies'
 
-test: lint ## set up, lint, check types, run the fast tests (under 12 minutes on two cores)
+test: lint ## set up, lint, check types, run the fast tests (13 minutes on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --durations=15
 
 test-slow: $(STAMP) ## run the tests marked slow
@@ -64,11 +64,12 @@ lock: $(STAMP) ## pin the requirements anew (UPGRADE=--upgrade for the newest ve
 	  --custom-compile-command='make lock' --extra=deploy --extra=study --extra=test --extra=tune --constraint=requirements.txt $(UPGRADE) \
 	  pyproject.toml requirements-gpu.in --output-file=requirements-gpu.txt
 
-benchmark: $(STAMP) ## measure the meta-step beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
+benchmark: $(STAMP) ## measure meta-step and exports beside PyTorch, as in benchmarks/README.md (half an hour, on an idle machine)
 	@mkdir -p benchmarks/measured
 	@[ -x .venv-pytorch/bin/python ] || $(PYTHON) -m venv .venv-pytorch
 	.venv-pytorch/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python bin/benchmark.py --suite=step --pytorch=.venv-pytorch/bin/python --output=benchmarks/measured/step.json
+	$(BIN)/python bin/benchmark.py --suite=deploy --pytorch=.venv-pytorch/bin/python --output=benchmarks/measured/deploy.json
 
 bazel-test: $(STAMP) ## run the fast tests under Bazel (installs Debian's bazel-bootstrap where Bazel is missing)
 	@command -v bazel >/dev/null || { \

@@ -298,22 +298,27 @@ def _spread(values: Mapping[str, float]) -> str:
     )
 
 
+def ratios_table(result: dict[str, Any]) -> str:
+    """Returns the ratios that `measure` found as a table in Markdown; a line where there was no PyTorch.
+
+    Args:
+        result: as `measure` returns it, or as it was read from a file.
+    """
+    rows = [["adapt and predict", "normalisation", "compared", "median (quartiles)", "at most", ""]]
+    for normalization, ratios in result["ratios"].items():
+        for key, ratio in (ratios or {}).items():
+            goal = ["", ""]
+            if (normalization, key) == ("support", JUDGED):
+                goal = [f"{GOAL:g}", "met" if ratio["median"] <= GOAL else "NOT MET"]
+            pair = " / ".join(ratio["compared"])
+            rows.append([RATIOS[key][0], normalization, pair, _spread(ratio), *goal])
+    return aligned(rows) if len(rows) > 1 else "Not compared: no PyTorch."
+
+
 def sentence(result: dict[str, Any]) -> str:
     """Returns tables, ratios and agreement, for a terminal."""
     lines = [f"{result['setting']}; medians of {result['rounds']} calls.", "", table(result), ""]
-    for normalization, ratios in result["ratios"].items():
-        if ratios is None:
-            lines.append(f"{normalization}: not compared, no PyTorch.")
-        for key, ratio in (ratios or {}).items():
-            goal = ""
-            if (normalization, key) == ("support", JUDGED):
-                goal = (
-                    f"; goal: at most {GOAL:g}, {'met' if ratio['median'] <= GOAL else 'NOT MET'}"
-                )
-            pair = " / ".join(ratio["compared"])
-            lines.append(
-                f"{normalization}: adapt and predict, {RATIOS[key][0]}: {_spread(ratio)} ({pair}{goal})."
-            )
+    lines += [ratios_table(result), ""]
     for normalization, differences in result["differences"].items():
         said = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         lines.append(f"{normalization}: largest difference of a probability from Keras': {said}.")

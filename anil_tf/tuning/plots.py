@@ -136,10 +136,12 @@ def _draw_accuracy(panel: Axes, rows: Sequence[Row], setting: Setting) -> None:
 
 
 def _scale(axis: XAxis | YAxis, setting: Setting) -> None:
-    """Makes an axis logarithmic where its setting is, with plain numbers at 1, 2 and 5."""
+    """Makes an axis logarithmic where its setting is, with plain numbers at 1, 2 and 5, or 1 and 3 where it is long."""
     if setting.logarithmic:
+        assert not isinstance(setting, Choice)
         axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        numbers = (1, 2, 5) if setting.high < 100 * setting.low else (1, 3)
+        axis.set_major_locator(ticker.LogLocator(subs=numbers))
         axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(ticker.NullFormatter())
 
@@ -206,6 +208,8 @@ def draw_inner_loop(
                 markeredgecolor=INK,
                 markersize=6,
                 label=label,
+                clip_on=False,  # many a trial lies on the border
+                zorder=3,
             )
     _draw_limits(panel, limits, columns)
     panel.set(xlabel="inner step size", ylabel="inner steps")

@@ -185,14 +185,35 @@ def made_up(median):
     }
 
 
-@pytest.mark.parametrize(("median", "said"), [(0.5, "met)"), (0.6, "NOT MET)")])
+@pytest.mark.parametrize(("median", "said"), [(0.5, "| met "), (0.6, "| NOT MET ")])
 def test_the_sentence_says_whether_the_goal_is_met(median, said):
     text = deploy_latency.sentence(made_up(median))
-    (line,) = (x for x in text.splitlines() if "goal" in x)
-    assert line.startswith("support:") and said in line
+    (line,) = (x for x in text.splitlines() if "| 0.5 " in x)
+    assert "| support " in line and said in line
     assert deploy_latency.RATIOS[deploy_latency.JUDGED][0] in line and "in float32" in line
-    assert "running: not compared, no PyTorch." in text
     assert len({len(line) for line in deploy_latency.table(made_up(1.0)).splitlines()[:4]}) == 1
+
+
+def test_without_pytorch_the_sentence_compares_nothing():
+    result = made_up(1.0) | {"ratios": {"support": None, "running": None}}
+    assert "Not compared: no PyTorch." in deploy_latency.sentence(result)
+
+
+def test_the_pages_show_what_was_measured(repository):
+    """The tables in benchmarks/README.md and the numbers in docs/export.md come from the committed file."""
+    folder = repository / "benchmarks"
+    result = json.loads((folder / "measured" / "deploy.json").read_text())
+    readme = (folder / "README.md").read_text()
+    assert deploy_latency.table(result) in readme
+    assert deploy_latency.ratios_table(result) in readme
+    assert result["commit"][:7] in readme
+    page = (repository / "docs" / "export.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    for runtime, times in result["milliseconds"]["support"].items():
+        warm, cold = times["warm"], times["cold"]
+        cells = [f"{warm[call]['median']:.1f}" for call in deploy_latency.WARM]
+        cells += [f"{cold['load + adapt_and_predict']['median']:.0f}"]
+        assert [runtime, *cells] in rows
 
 
 @pytest.mark.slow
