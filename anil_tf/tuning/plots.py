@@ -142,7 +142,7 @@ def _scale(axis: XAxis | YAxis, setting: Setting) -> None:
         axis.axes.set(**{f"{axis.axis_name}scale": "log"})
         numbers = (1, 2, 5) if setting.high < 100 * setting.low else (1, 3)
         axis.set_major_locator(ticker.LogLocator(subs=numbers))
-        least = 1.0 if setting.whole else 0.0  # half a step, where the first cell begins, is no number of steps
+        least = 1.0 if setting.whole else 0.0  # the first cell of steps begins at half a step
         axis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}" if x >= least else ""))
         axis.set_minor_formatter(ticker.NullFormatter())
 
