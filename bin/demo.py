@@ -63,10 +63,7 @@ def _service() -> Any:
     # The export's first variant where none is named.
     blamed = ("export_dir", "variant") if FLAGS.variant else ("export_dir",)
     with blamed_on(*blamed):
-        try:
-            return Service(exported.load(FLAGS.export_dir, FLAGS.variant))
-        except OSError as error:
-            raise ValueError(f"expected the files that bin/export.py wrote; {error}") from error
+        return Service(exported.load(FLAGS.export_dir, FLAGS.variant))
 
 
 def _say(server: Any) -> None:

@@ -23,6 +23,8 @@ import numpy as np
 MANIFEST = "export.json"
 # Images per pass of `predict`, `adapt_and_predict` and `embed`: bounds memory, whatever the number of images.
 _CHUNK = 256
+# What is read of export.json here, and in whatever uses an export.
+_NEEDED = ("format", "variants", "image_shape", "signatures", "ways", "state")
 
 
 class Runtime(Protocol):
@@ -216,7 +218,8 @@ def load(export_dir: str | os.PathLike[str], variant: str | None = None) -> Expo
         The model, ready to be asked.
 
     Raises:
-        ValueError: where there is no export, or no such variant, or the format's runtime is not installed.
+        ValueError: where there is no export, or no such variant, or a file of it is missing or broken, or the format's
+            runtime is not installed.
     """
     directory = pathlib.Path(export_dir)
     info = read_manifest(directory)
@@ -232,14 +235,19 @@ def load(export_dir: str | os.PathLike[str], variant: str | None = None) -> Expo
         raise ValueError(
             f"{directory}: an export of format {name} needs {error.name}, which is not installed."
         ) from error
-    return Exported(runtime.load(directory, info, variant), info, variant)
+    try:
+        return Exported(runtime.load(directory, info, variant), info, variant)
+    except OSError as error:
+        raise ValueError(
+            f"{directory}: expected the files that bin/export.py wrote; {error}"
+        ) from error
 
 
 def read_manifest(export_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """What export.json says.
 
     Raises:
-        ValueError: where there is none, or none that can be read.
+        ValueError: where there is none, none that can be read, or one that lacks what an export needs.
     """
     path = pathlib.Path(export_dir) / MANIFEST
     try:
@@ -250,8 +258,14 @@ def read_manifest(export_dir: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected an export's facts as JSON; {error}.") from error
-    if not isinstance(info, dict) or not {"format", "variants", "image_shape"} <= set(info):
+    if not isinstance(info, dict):
         raise ValueError(f"{path}: expected the facts of an export, received something else.")
+    missing = [name for name in _NEEDED if name not in info]
+    if missing:
+        raise ValueError(
+            f"{path}: expected the facts of an export, received none on {', '.join(missing)}; export anew with "
+            "bin/export.py."
+        )
     return info
 
 

@@ -180,6 +180,22 @@ def test_a_directory_that_is_no_export_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name", ["format", "variants", "image_shape", "signatures", "ways", "state"]
+)
+def test_facts_that_are_missing_are_named(tmp_path, name):
+    facts = {key: value for key, value in INFO.items() if key != name}
+    (tmp_path / "export.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=f"received none on {name};"):
+        exported.load(tmp_path)
+
+
+def test_a_missing_file_of_the_export_is_told_in_its_words(tmp_path):
+    (tmp_path / "export.json").write_text(json.dumps(INFO | {"format": "saved_model"}))
+    with pytest.raises(ValueError, match="expected the files that bin/export.py wrote; "):
+        exported.load(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("runtime", "missing"), [("litert", "ai_edge_litert"), ("saved_model", "tensorflow")]
 )
 def test_without_tensorflow_it_loads_and_says_which_runtime_is_missing(

@@ -23,8 +23,6 @@ _KEPT_STATES = 16
 # What a PNG takes besides its pixels, and an image in JSON besides its base64: quotes, label, token.
 _PNG_OVERHEAD, _JSON_OVERHEAD = 300, 16
 _CONFUSION_SECONDS = 3.0
-# What the page and `anil_tf.deploy.exported` read of export.json.
-_NEEDED = ("format", "variants", "image_shape", "signatures", "ways", "state")
 # What the page tells about the model: of export.json, of the protocol in it, and of what was measured.
 _FACTS = ("name", "format", "normalization")
 _OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
@@ -268,15 +266,8 @@ def refuse_unfit(info: Mapping[str, Any]) -> None:
         info: what export.json says.
 
     Raises:
-        ValueError: if facts are missing, it has no classes, or cannot adapt to examples of any
-            number before it is asked.
+        ValueError: if it has no classes, or cannot adapt to examples of any number before it is asked.
     """
-    missing = [name for name in _NEEDED if name not in info]
-    if missing:
-        raise ValueError(
-            f"export.json: expected the facts of an export, received none on {', '.join(missing)}; "
-            "export anew with bin/export.py."
-        )
     if not info.get("takes_images", True):
         raise ValueError(
             "this export answers with numbers; the page is for models that name images."

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from anil_tf.deploy.demo import images
-from anil_tf.deploy.demo.service import MAX_EXAMPLES, Forgotten, Service, refuse_unfit
-from tests.deploy.demo.fake_model import INFO, FakeModel
+from anil_tf.deploy.demo.service import MAX_EXAMPLES, Forgotten, Service
+from tests.deploy.demo.fake_model import FakeModel
 
 MAX_UPLOAD = 20 * 2**20
 
@@ -179,14 +179,6 @@ def test_bad_examples_are_refused_in_one_line(service, examples, labels, words):
 def test_exports_that_the_page_cannot_use_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         Service(FakeModel(**changes))
-
-
-@pytest.mark.parametrize(
-    "name", ["format", "variants", "image_shape", "signatures", "ways", "state"]
-)
-def test_facts_that_are_missing_are_named(name):
-    with pytest.raises(ValueError, match=f"received none on {name};"):
-        refuse_unfit({key: value for key, value in INFO.items() if key != name})
 
 
 @pytest.mark.parametrize("ways", [None, 5])
