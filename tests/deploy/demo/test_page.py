@@ -12,6 +12,7 @@ from tests.deploy.demo.fake_model import FakeModel
 
 READY = "return document.body.dataset.ready"
 EXAMPLES = "return document.querySelectorAll('.example').length"
+QUIET = 0.8  # seconds; longer than the page waits before it asks what confuses the model
 PROBLEM = "const p = document.querySelector('#problem'); return !p.hidden && p.textContent"
 SEEN = """
 const seen = document.querySelector("#seen");
@@ -73,6 +74,13 @@ def counted(monkeypatch, service):
     for name in ("prepare", "adapt", "predict", "confusion"):
         count(name)
     return asked
+
+
+def settle(asked):
+    """Waits until the page has nothing more to ask, given the requests so far."""
+    while asked:
+        asked.clear()
+        time.sleep(QUIET)
 
 
 def seen(browser):
@@ -467,17 +475,18 @@ def test_of_a_class_brought_back_too_many_is_refused_and_nothing_lost(browser, s
 
 
 def test_a_new_name_changes_names_and_nothing_else(page, server, monkeypatch):
+    asked = counted(monkeypatch, server.service)
     strokes.teach(page)
     assert strokes.answer(page, *strokes.cross(5)).startswith("cross, ")
-    page.wait("return document.querySelector('#confusion-table td')")
-    asked = counted(monkeypatch, server.service)
+    settle(asked)
+    assert page.text("#confusion-note").startswith("6 examples")
     page.run("document.querySelectorAll('.example canvas').forEach((one) => { one.kept = true; })")
     page.type("#classes > li:nth-child(2) input[type=text]", "es")
     assert page.text("#answer").startswith("crosses, ")
     assert "crosses" in page.text("#confusion-table thead")
     label = "return document.querySelector('[aria-label=\"Remove example 2 of crosses\"]') !== null"
     assert page.run(label)
-    time.sleep(0.8)  # longer than the page waits before it asks what confuses the model
+    time.sleep(QUIET)
     assert asked == []
     kept = "return [...document.querySelectorAll('.example canvas')].every((one) => one.kept)"
     assert page.run(kept), "the examples were painted anew"
