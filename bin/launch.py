@@ -21,6 +21,7 @@ sys.path.insert(0, _ROOT)
 # wrong for real reaches Python as an exception.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see anil_tf/__init__.py, which comes later
 
 from absl import flags as absl_flags  # noqa: E402
 from absl import logging  # noqa: E402  (it defines --verbosity)

@@ -250,7 +250,7 @@ def _about(name: str, cells: list[Any]) -> dict[str, Any]:
     of_cells = sum(grid.read(cell, _output() / "cells")["seconds"] for cell in cells)
     return _identity(name) | {
         "command": f"{command} --output_dir=OUT",
-        "seeds": len(SCALES[FLAGS.scale].seeds),
+        "seeds": len({cell.settings.get("seed") for cell in cells} & {*SCALES[FLAGS.scale].seeds}),
         "cells": len(cells),
         "cell_seconds": round(of_cells, 1),
         "hardware": protocol.hardware(),

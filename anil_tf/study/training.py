@@ -39,8 +39,8 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
             L being the largest over 32 training tasks), inner_l2, differentiation, optimizer ("adam" or "sgd"),
             outer_step_size, normalization, meta_steps, checkpoints, evaluation_tasks, seed. Optional:
             evaluation_queries, images per class in the queries of the evaluation (queries is the default), so that
-            cells with other queries are measured alike; extra_checkpoint, a meta-step at which the run is evaluated
-            too.
+            cells with other queries are measured alike; evaluation_train_tasks, how many tasks of training classes
+            (evaluation_tasks is the default); extra_checkpoint, a meta-step at which the run is evaluated too.
 
     Returns:
         A row per checkpoint, that of the initial weights included: `meta_step`; `train_loss`, `train_accuracy`,
@@ -194,8 +194,10 @@ def _evaluation(
     settings: dict[str, Scalar], learner: MetaLearner
 ) -> Callable[[], dict[str, float]]:
     """A function that measures the learner as it is: _MEASURES."""
-    count = _integer(settings, "evaluation_tasks")
-    batches = {split: _evaluation_batches(settings, split, count) for split in ("train", "test")}
+    counts = dict.fromkeys(("train", "test"), _integer(settings, "evaluation_tasks"))
+    if settings.get("evaluation_train_tasks"):
+        counts["train"] = _integer(settings, "evaluation_train_tasks")
+    batches = {split: _evaluation_batches(settings, split, n) for split, n in counts.items()}
 
     @tf.function
     def measure(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -207,7 +209,8 @@ def _evaluation(
     def split_means(split: str) -> dict[str, float]:
         measured = [measure(*batch) for batch in batches[split]]
         loss, accuracy = (
-            float(np.concatenate(parts)[:count].mean()) for parts in zip(*measured, strict=True)
+            float(np.concatenate(parts)[: counts[split]].mean())
+            for parts in zip(*measured, strict=True)
         )
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 

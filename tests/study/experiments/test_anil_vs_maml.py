@@ -222,10 +222,11 @@ def test_cells_differ_by_the_method_alone_and_what_is_timed_runs_alone(name):
     training = [cell.settings for cell in cells if cell.kind == anil_vs_maml.TRAINING]
     timed = [cell for cell in cells if cell.kind == anil_vs_maml.COST]
     assert len(training) == 2 * len(scale.seeds)
-    assert len(timed) == (1 if name == "smoke" else len(scale.seeds))
+    assert len(timed) == (1 if name == "smoke" else 3)
     assert all(cell.alone for cell in timed)
     assert "5" in timed[0].settings["compared_inner_steps"].split()
-    own = {"adapted_layers", "differentiation", "meta_steps", "extra_checkpoint", "seed"}
+    own = {"adapted_layers", "differentiation", "meta_steps", "checkpoints", "extra_checkpoint"}
+    own.add("seed")
     shared = {
         tuple((key, value) for key, value in settings.items() if key not in own)
         for settings in training
@@ -242,3 +243,4 @@ def test_cells_differ_by_the_method_alone_and_what_is_timed_runs_alone(name):
     assert anil["meta_steps"] >= anil_vs_maml.LONGER * maml["meta_steps"]
     least = {"smoke": 4, "small": 160, "long": 300, "full": 600}
     assert anil["evaluation_tasks"] == least[name]
+    assert anil["evaluation_train_tasks"] == scale.evaluation_tasks

@@ -168,3 +168,18 @@ def test_pictures_and_tables(tmp_path):
     ]
     assert all(0 < (tmp_path / one.file).stat().st_size < 120_000 for one in pictures)
     assert len(tables[0].frame) == 4 and len(tables[1].frame) == 24
+
+
+def test_long_asks_again_what_length_can_change_and_says_what_was_not_run():
+    long = SCALES["long"]
+    assert {cell.settings["seed"] for cell in cells(long)} == {*long.seeds[:3]}
+    assert nonconvex.meta_steps(long) == 5 * nonconvex.meta_steps(SMALL_SCALE)
+
+    frame = table(cells(long), by_step_size(slower, faster, lambda n: 0.015))
+    found = {claim.claim: claim for claim in EXPERIMENT.judge(frame)}
+    by_key = {key: found[rule.claim] for key, rule in EXPERIMENT.rules.items()}
+
+    assert by_key[LEVEL_LARGE].verdict == by_key["cure"].verdict == SUPPORTED
+    assert not by_key[LEVEL_LARGE].reason and not by_key["cure"].reason
+    assert by_key[LEVEL_SMALL].verdict == INCONCLUSIVE
+    assert by_key[LEVEL_SMALL].reason == "not run"
