@@ -187,9 +187,10 @@ def _write_page(sections: list[Any]) -> None:
 
 def _folders() -> Iterator[pathlib.Path]:
     """Folders with a table, in the order of the story; one experiment may have several, at other scales."""
-    from anil_tf.study.experiments import NAMES
+    from anil_tf.study.experiments import NAMES, OWN
     from anil_tf.study.scale import SCALES
 
+    names = [*NAMES, *OWN]
     if FLAGS.experiment != _ALL:
         about = _read_about(_output())
         if about.get("experiment", FLAGS.experiment) != FLAGS.experiment:
@@ -203,8 +204,9 @@ def _folders() -> Iterator[pathlib.Path]:
     found = {}
     for folder in sorted(_output().glob("*/")):
         about = _read_about(folder)
-        if about.get("experiment") in NAMES and (folder / "results.csv").exists():
-            found[folder] = (NAMES.index(about["experiment"]), [*SCALES].index(about["scale"]))
+        if about.get("experiment") in names and (folder / "results.csv").exists():
+            scale = [*SCALES].index(about["scale"])
+            found[folder] = (names.index(about["experiment"]), scale, about["dataset"])
     yield from sorted(found, key=found.__getitem__)
 
 

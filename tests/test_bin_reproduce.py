@@ -202,9 +202,9 @@ def test_bad_input_is_named(main, fake, flag, words):
 
 def test_the_flag_knows_every_experiment_and_scale():
     flags = {flag.name: flag.parser.accepted for flag in all_flags.GROUPS["study"][1]}
-    assert flags["experiment"] == "one of " + "|".join([*experiments.NAMES, "all"])
+    assert flags["experiment"] == "one of " + "|".join([*experiments.EXPERIMENTS, "all"])
     assert flags["scale"] == "one of " + "|".join(scale.SCALES)
-    for name in experiments.NAMES:
+    for name in experiments.EXPERIMENTS:
         assert experiments.EXPERIMENTS[name].name == name
     with pytest.raises(KeyError):
         experiments.EXPERIMENTS["figure_1"]
@@ -222,3 +222,19 @@ def test_the_study_at_the_smoke_scale(repository, tmp_path):
         pictures = list((tmp_path / name).glob("*.png"))
         assert pictures and all(os.path.getsize(picture) < 120_000 for picture in pictures)
     assert (tmp_path / "README.md").exists()
+
+
+@pytest.mark.slow
+def test_the_advice_at_the_smoke_scale(repository, tmp_path):
+    """It is asked for by name, and stands on the page of a study that lies around it."""
+    flags = ["--experiment=advice", "--dataset=glyphs", "--scale=smoke"]
+    code, output, error = _run(
+        repository, "bin/reproduce.py", *flags, f"--output_dir={tmp_path}/advice_glyphs"
+    )
+    assert code == 0, error
+    assert "advice (smoke): Of 1 claim" in output
+    assert {"advice.png", "report.md"} <= _names(tmp_path / "advice_glyphs")
+    again = ["--experiment=all", "--from_results", f"--output_dir={tmp_path}"]
+    code, _, error = _run(repository, "bin/reproduce.py", *again)
+    assert code == 0, error
+    assert "(advice_glyphs/advice.png)" in (tmp_path / "README.md").read_text()

@@ -16,6 +16,7 @@ RAGHU = "Raghu et al."
 REVIEWER = "a reviewer"
 DERIVATION = "the derivation"
 STUDY = "this study, as a control"
+LIBRARY = "this library"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,5 +232,12 @@ HEADLINES = (
         SUMMARY,
         "complexity",
         ("evaluations: *",),
+    ),
+    Headline(
+        "An inner loop that is measured (--inner_step_size=auto --inner_steps=auto) is as good as one searched by "
+        "hand.",
+        LIBRARY,
+        "advice",
+        ("as_good",),
     ),
 )

@@ -73,6 +73,11 @@ _LEADS: dict[str, tuple[str, str]] = {
         f"{_PAPER}, {_THEORY}",
         "Last, the bill. More inner steps may save meta-steps, and make each of them dearer: how many are best?",
     ),
+    "advice": (
+        "this library",
+        "What use is a landscape? It says how far an inner step may go, and how many are worth taking, before anything "
+        "is trained.",
+    ),
 }
 
 _GALLERIES = ("predictions",)
@@ -194,12 +199,13 @@ def standing(sections: Sequence[Section]) -> list[tuple[int, Claim]]:
 
     Returns:
         Claims, each with the number of the section that it stands in, in the order of the sections. Two claims of an
-        experiment are the same if their words are.
+        experiment are the same if their words and their data are.
     """
-    found: dict[tuple[str, str], tuple[int, Claim]] = {}
+    found: dict[tuple[str, str, str], tuple[int, Claim]] = {}
     for number in sorted(range(len(sections)), key=lambda number: _length(sections[number])):
-        for claim in sections[number].claims:
-            words = (sections[number].experiment.name, claim.claim)
+        section = sections[number]
+        for claim in section.claims:
+            words = (section.experiment.name, _dataset(section), claim.claim)
             if words not in found or found[words][1].reason or not claim.reason:
                 found[words] = (number, claim)
     return sorted(found.values(), key=lambda one: one[0])
@@ -209,6 +215,10 @@ def _length(section: Section) -> int:
     """The place of a section's scale among the scales, which grow; -1 for none."""
     scale = section.about.get("scale")
     return list(SCALES).index(scale) if scale in SCALES else -1
+
+
+def _dataset(section: Section) -> str:
+    return str(section.about.get("dataset", ""))
 
 
 # ---- The first table -------------------------------------------------------------------------------------------------
@@ -234,10 +244,11 @@ def _verdicts(
     listed = [one for one in judged if not one[2].reason]
     listed.sort(key=lambda one: one[2].verdict == INCONCLUSIVE)
     several = len(judged) > 1
+    wheres = _wheres(judged, sections)
     rows = [
         [
             report.marked(claim.verdict),
-            condition(key) if several else "",
+            wheres[number, key],
             report.measured(sections[number].experiment.rules[key], claim),
             _link(number, sections),
         ]
@@ -253,6 +264,25 @@ def _verdicts(
         *rows,
         [f"{report.marked(INCONCLUSIVE)}, by design", count, "", _link(number, sections)],
     ]
+
+
+def _wheres(
+    judged: Sequence[tuple[int, str, Claim]], sections: Sequence[Section]
+) -> dict[tuple[int, str], str]:
+    """What tells a claim from the others of its headline: its condition, its data, or both."""
+    keys = {key for _, key, _ in judged}
+    data = {_dataset(sections[number]) for number, _, _ in judged}
+    return {
+        (number, key): ", ".join(
+            part
+            for part, tells in (
+                (condition(key), len(keys) > 1),
+                (_dataset(sections[number]), len(data) > 1),
+            )
+            if tells
+        )
+        for number, key, _ in judged
+    }
 
 
 def _judged(
@@ -309,7 +339,7 @@ def _section(number: int, sections: Sequence[Section]) -> list[str]:
         _beginning(experiment.question),
     ]
     if _is_told_again(number, sections):
-        told = ["The same question at another scale."]
+        told = [f"The same question, {_difference(number, sections)}."]
     return [
         f'<a id="{_anchor(number, section)}"></a>',
         f"## {number + 1}. {_title(number, sections)}",
@@ -333,14 +363,31 @@ def _pictures(section: Section) -> str:
 
 def _is_told_again(number: int, sections: Sequence[Section]) -> bool:
     """Whether an earlier section is about the same experiment."""
+    return _first_told(number, sections) is not sections[number]
+
+
+def _first_told(number: int, sections: Sequence[Section]) -> Section:
+    """The first section about the same experiment."""
     name = sections[number].experiment.name
-    return any(before.experiment.name == name for before in sections[:number])
+    return next(section for section in sections if section.experiment.name == name)
+
+
+def _difference(number: int, sections: Sequence[Section]) -> str:
+    """What tells a section from the first about its experiment: "at the scale long", "on omniglot", or both."""
+    section, first = sections[number], _first_told(number, sections)
+    scale = section.about.get("scale")
+    parts = [
+        f"at the scale {scale}" if scale != first.about.get("scale") else "",
+        f"on {_dataset(section)}" if _dataset(section) != _dataset(first) else "",
+    ]
+    return " ".join(part for part in parts if part) or "again"
 
 
 def _title(number: int, sections: Sequence[Section]) -> str:
-    section = sections[number]
-    again = f" ({section.about.get('scale', 'again')} scale)"
-    return section.experiment.title + (again if _is_told_again(number, sections) else "")
+    title = sections[number].experiment.title
+    if not _is_told_again(number, sections):
+        return title
+    return f"{title} ({_difference(number, sections)})"
 
 
 def _attributed() -> str:

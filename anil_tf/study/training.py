@@ -27,7 +27,6 @@ _LANDSCAPE_TASKS = 32
 _EVALUATION_BATCH = 4
 _EVALUATION_SEED = 1_000_003  # added to the cell's: tasks of training classes that no meta-step saw
 _STEP_SIZE_RULES = ("1/L", "mu/L^2")
-_MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 def run(settings: dict[str, Scalar]) -> list[Row]:
@@ -40,16 +39,19 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
             outer_step_size, normalization, meta_steps, checkpoints, evaluation_tasks, seed. Optional:
             evaluation_queries, images per class in the queries of the evaluation (queries is the default), so that
             cells with other queries are measured alike; evaluation_train_tasks, how many tasks of training classes
-            (evaluation_tasks is the default); extra_checkpoint, a meta-step at which the run is evaluated too.
+            (evaluation_tasks is the default); evaluation_validation_tasks, how many tasks of validation classes (none
+            is the default), for what is chosen by them; extra_checkpoint, a meta-step at which the run is evaluated
+            too.
 
     Returns:
         A row per checkpoint, that of the initial weights included: `meta_step`; `train_loss`, `train_accuracy`,
         `test_loss`, `test_accuracy` of the queries of `evaluation_tasks` tasks of training and of test classes (in
-        nats, and fractions), the same tasks for all checkpoints and all cells of one seed; `batch_loss`, the mean query
-        loss of the meta-steps since the checkpoint before; `alpha`, the inner step size; `smoothness_median`,
-        `smoothness_max` and `strong_convexity`, the curvatures L and mu of the inner loss at the start (missing where a
-        nonlinear head has a given step size); `contraction_power`, (1 - alpha mu)^N; `diverged`, whether the training
-        has met a number that is not finite: it ends there, and further rows are missing values.
+        nats, and fractions), the same tasks for all checkpoints and all cells of one seed (`validation_loss` and
+        `validation_accuracy`, likewise, where asked for); `batch_loss`, the mean query loss of the meta-steps since the
+        checkpoint before; `alpha`, the inner step size; `smoothness_median`, `smoothness_max` and `strong_convexity`,
+        the curvatures L and mu of the inner loss at the start (missing where a nonlinear head has a given step size);
+        `contraction_power`, (1 - alpha mu)^N; `diverged`, whether the training has met a number that is not finite: it
+        ends there, and further rows are missing values.
     """
     tasks = make_tasks(settings, "train")
     learner, landscape = _learner(settings, tasks)
@@ -66,7 +68,7 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
             losses.append(float(train(*next(batches))))
             diverged = not math.isfinite(losses[-1])
             done += 1
-        measured = dict.fromkeys(_MEASURES, math.nan) if diverged else evaluate()
+        measured = dict.fromkeys(_measures(settings), math.nan) if diverged else evaluate()
         diverged = diverged or not all(map(math.isfinite, measured.values()))
         batch_loss = float(np.mean(losses)) if losses and not diverged else math.nan
         rows.append(
@@ -193,10 +195,8 @@ def _curvature(learner: MetaLearner, tasks: Tasks) -> _Curvature:
 def _evaluation(
     settings: dict[str, Scalar], learner: MetaLearner
 ) -> Callable[[], dict[str, float]]:
-    """A function that measures the learner as it is: _MEASURES."""
-    counts = dict.fromkeys(("train", "test"), _integer(settings, "evaluation_tasks"))
-    if settings.get("evaluation_train_tasks"):
-        counts["train"] = _integer(settings, "evaluation_train_tasks")
+    """A function that measures the learner as it is: `_measures`."""
+    counts = _evaluation_counts(settings)
     batches = {split: _evaluation_batches(settings, split, n) for split, n in counts.items()}
 
     @tf.function
@@ -214,7 +214,23 @@ def _evaluation(
         )
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 
-    return lambda: split_means("train") | split_means("test")
+    return lambda: {name: value for split in counts for name, value in split_means(split).items()}
+
+
+def _evaluation_counts(settings: dict[str, Scalar]) -> dict[str, int]:
+    """How many tasks of each split an evaluation has."""
+    counts = dict.fromkeys(("train", "test"), _integer(settings, "evaluation_tasks"))
+    for split in ("train", "validation"):
+        if settings.get(f"evaluation_{split}_tasks"):
+            counts[split] = _integer(settings, f"evaluation_{split}_tasks")
+    return counts
+
+
+def _measures(settings: dict[str, Scalar]) -> list[str]:
+    """What an evaluation measures, by the names of the columns."""
+    return [
+        f"{split}_{of}" for split in _evaluation_counts(settings) for of in ("loss", "accuracy")
+    ]
 
 
 def _evaluation_batches(settings: dict[str, Scalar], split: str, count: int) -> list[Element]:

@@ -36,11 +36,19 @@ _TOLERANCE = 1e-2
 
 
 class Posed(Protocol):
-    """The inner problem of some tasks, as `MetaLearner.pose` states it."""
+    """The inner problem of some tasks, as `MetaLearner.pose` states it; read, never set."""
 
-    problem: InnerProblem
-    start: Tensors
-    shared: Tensors
+    @property
+    def problem(self) -> InnerProblem:
+        """The support losses of B tasks."""
+
+    @property
+    def start(self) -> Tensors:
+        """w_0, tensors [B, ...]."""
+
+    @property
+    def shared(self) -> Tensors:
+        """What the losses share with the outer loop, tensors [B, ...]."""
 
 
 @dataclasses.dataclass(frozen=True)

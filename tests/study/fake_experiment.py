@@ -56,7 +56,7 @@ def main(marks, seconds, *flags):
     """Puts the experiments where the binary looks for them, and runs it."""
     sys.path[:0] = [str(ROOT / "bin"), str(ROOT)]
     registry = types.ModuleType("anil_tf.study.experiments")
-    registry.NAMES = NAMES
+    registry.NAMES, registry.OWN = NAMES, ()
     registry.EXPERIMENTS = Experiments(arguments=(marks, float(seconds)))
     sys.modules[registry.__name__] = registry
     script = os.path.join(ROOT, "bin", "reproduce.py")

@@ -19,6 +19,7 @@ def section(
     scale="small",
     reasons=("",) * 9,
     key="{}",
+    dataset="fc100",
 ):
     rules = {
         key.format(n): Rule(f"Claim {n} of {name}.", f"Rule {n}.", f"number {n}", "s")
@@ -32,7 +33,7 @@ def section(
         for rule, verdict, reason in zip(rules.values(), verdicts, reasons, strict=False)
     ]
     shown = [Picture(f"{n}.png", f"Caption {n}. More.") for n in range(pictures)]
-    about = {"scale": scale, "dataset": "fc100", "cell_seconds": 61}
+    about = {"scale": scale, "dataset": dataset, "cell_seconds": 61}
     return page.Section(experiment, claims, shown, about, folder or name)
 
 
@@ -54,7 +55,7 @@ def test_the_page_tells_the_story_in_order():
         "How to read it",
         "1. About strongly_convex",
         "2. About anil_vs_maml",
-        "3. About strongly_convex (long scale)",
+        "3. About strongly_convex (at the scale long)",
         "What the paper is believed to state",
         "Repeat it",
     ]
@@ -125,6 +126,20 @@ def test_every_headline_is_in_the_first_table_before_all_else():
     assert re.search("^## .*$", text, re.MULTILINE)[0] == "## What became of each claim"
 
 
+def test_a_claim_counts_once_on_each_data_set_which_is_then_named():
+    one = section("advice", (SUPPORTED,), key="as_good")
+    other = section("advice", (INCONCLUSIVE,), key="as_good", dataset="omniglot", folder="other")
+    text = page.render([one, other], ABOUT)
+    rows = headline([one, other], "An inner loop that is measured")
+
+    assert [row[2:4] for row in rows] == [
+        ["✓ **supported**", "fc100"],
+        ["? **inconclusive**", "omniglot"],
+    ]
+    assert "## 2. About advice (on omniglot)\n\nThe same question, on omniglot." in text
+    assert headline([one], "An inner loop that is measured")[0][3] == ""
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_claim_counts_once_as_the_longest_scale_that_can_decide_it_found(order):
     small = section(verdicts=(SUPPORTED, SUPPORTED, INCONCLUSIVE, SUPPORTED), reasons=("",) * 4)
@@ -170,7 +185,7 @@ def test_the_overview_counts_the_verdicts_of_each_experiment_and_says_who_asked(
     assert [row[1] for row in rows] == [
         "About strongly_convex",
         "About anil_vs_maml",
-        "About strongly_convex (long scale)",
+        "About strongly_convex (at the scale long)",
     ]
     assert rows[0][2] == "the paper" and "a reviewer" in rows[1][2]
     assert [row[3:] for row in rows] == [["", "", "1"], ["", "1", ""], ["1", "", ""]]

@@ -17,9 +17,11 @@ STUDY = Group(
                 "sample_size",
                 "predictions",
                 "complexity",
+                "advice",
                 "all",
             ),
-            "Which experiment; all = every one, with a page that tells the story in order.",
+            "Which experiment; all = every one of the paper, with a page that tells the story in "
+            "order. advice asks whether --inner_step_size=auto does as well as a search.",
         ),
         choice(
             "scale",
