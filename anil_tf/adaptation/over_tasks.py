@@ -10,6 +10,7 @@ MODES = ("vectorized", "unrolled", "loop")
 
 # Enough to keep every core at work; each further one would take memory and no less time (benchmarks/NOTES.md).
 _TASKS_AT_A_TIME = 2 * (os.cpu_count() or 1)
+_TASKS_WORTH_A_TRACE = 8
 
 
 def over_tasks(function: Callable[[Any], Any], tasks: Any, *, mode: str) -> Any:
@@ -36,7 +37,10 @@ def over_tasks(function: Callable[[Any], Any], tasks: Any, *, mode: str) -> Any:
             tf.nest.map_structure(lambda tensor, i=i: tensor[i], tasks)
             for i in range(first.shape[0])
         ]
-        results = [function(task) for task in slices]
+        # Beyond a graph each call runs through all of Keras' Python: from some tasks on one trace costs less.
+        is_worth_it = tf.executing_eagerly() and len(slices) >= _TASKS_WORTH_A_TRACE
+        of_one_task = tf.function(function, autograph=False) if is_worth_it else function
+        results = [of_one_task(task) for task in slices]
         return tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *results)
     if mode in ("unrolled", "loop"):
         return _loop(function, tasks)

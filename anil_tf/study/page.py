@@ -81,6 +81,8 @@ _LEADS: dict[str, tuple[str, str]] = {
 }
 
 _GALLERIES = ("predictions",)
+_LINE = "<br>"  # within a cell of a table
+_MARKED_OPEN = report.marked(INCONCLUSIVE)
 
 _INTRODUCTION = """\
 ANIL adapts the last layers of a network to a task, the head, and shares the rest, the body. Ji, Lee, Liang and Poor
@@ -93,8 +95,9 @@ This page measures that. Each claim was written down, with a rule that decides i
 said *supported*, *not supported* or *inconclusive*, and what it said stands here."""
 
 _TELLING = (
-    "A row for each verdict, the decided ones first. Claims that no interval could have decided, *by design*, are "
-    "counted and not listed; the sections say why."
+    "A row for each claim; where it was judged under several conditions, a line for each, the decided ones first. "
+    "Conditions under which no interval could have decided, *by design*, are counted and not listed; the sections say "
+    "why."
 )
 _ONCE = "A claim that was judged at several scales counts once: at the longest whose design can decide it."
 
@@ -225,45 +228,65 @@ def _dataset(section: Section) -> str:
 
 
 def _headlines(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
-    """Who said what, and what became of it: a row for each verdict, with the words in the first of them."""
+    """Who said what, and what became of it: a row each."""
     rows = []
     for headline in HEADLINES:
-        told = _verdicts(headline, sections, found) or [["not measured", "", "", ""]]
-        words = [[headline.said_by, headline.text], *[["", ""]] * (len(told) - 1)]
-        rows += [one + other for one, other in zip(words, told, strict=True)]
-    header = ["said or asked by", "what was said", "verdict", "where", "measured", "section"]
-    return report.markdown_table(header, rows, [":--"] * 5 + ["--:"])
+        judged = _judged(headline, sections, found)
+        links = dict.fromkeys(_link(number, sections) for number, _, _ in judged)
+        rows.append(
+            [
+                headline.said_by,
+                headline.text,
+                _verdict([claim for _, _, claim in judged]),
+                _LINE.join(_numbers(judged, sections)),
+                ", ".join(links),
+            ]
+        )
+    header = ["said or asked by", "what was said", "verdict", "measured", "section"]
+    return report.markdown_table(header, rows, [":--"] * 4 + ["--:"])
 
 
-def _verdicts(
-    headline: Headline, sections: Sequence[Section], found: Sequence[tuple[int, Claim]]
-) -> list[list[str]]:
-    """Rows of verdict, condition, number and section: decided claims first; those undecided by design are counted."""
-    judged = _judged(headline, sections, found)
-    designed = [one for one in judged if one[2].reason]
-    listed = [one for one in judged if not one[2].reason]
-    listed.sort(key=lambda one: one[2].verdict == INCONCLUSIVE)
-    several = len(judged) > 1
-    wheres = _wheres(judged, sections)
-    rows = [
-        [
-            report.marked(claim.verdict),
-            wheres[number, key],
-            report.measured(sections[number].experiment.rules[key], claim),
-            _link(number, sections),
+def _verdict(claims: Sequence[Claim]) -> str:
+    """One verdict for all conditions of a headline, or how many have which; those undecided by design do not count."""
+    if not claims:
+        return "not measured"
+    counted = [claim for claim in claims if not claim.reason]
+    if not counted:
+        only = claims[0]
+        return report.verdict_of(only) if len(claims) == 1 else f"{_MARKED_OPEN}, by design"
+    given = [claim.verdict for claim in counted]
+    if len(set(given)) == 1:
+        return report.marked(given[0])
+    return _LINE.join(
+        f"{report.marked(verdict)} ({given.count(verdict)} of {len(given)})"
+        for verdict in VERDICTS
+        if verdict in given
+    )
+
+
+def _numbers(judged: Sequence[tuple[int, str, Claim]], sections: Sequence[Section]) -> list[str]:
+    """What was measured, a line for each condition: decided claims first; those undecided by design are counted."""
+    listed = sorted(
+        (one for one in judged if not one[2].reason),
+        key=lambda one: one[2].verdict == INCONCLUSIVE,
+    )
+    rules = [sections[number].experiment.rules[key] for number, key, _ in listed]
+    if len(judged) == 1:
+        return [
+            report.measured(rule, claim) for rule, (_, _, claim) in zip(rules, listed, strict=True)
         ]
-        for number, key, claim in listed
-    ]
-    if not designed:
-        return rows
-    number, _, claim = designed[0]
-    if not several:
-        return [[report.verdict_of(claim), "", "", _link(number, sections)]]
-    count = f"{len(designed)} more" if listed else f"all {len(designed)}"
-    return [
-        *rows,
-        [f"{report.marked(INCONCLUSIVE)}, by design", count, "", _link(number, sections)],
-    ]
+    wheres, names = _wheres(judged, sections), {rule.statistic for rule in rules}
+    shared = names.pop() if len(names) == 1 else ""
+    lines = [f"*{shared}*"] if shared else []
+    for rule, (number, key, claim) in zip(rules, listed, strict=True):
+        number_alone = dataclasses.replace(rule, statistic="") if shared else rule
+        told = report.measured(number_alone, claim)
+        lines.append(f"{MARKS[claim.verdict]} {wheres[number, key]}: {told}")
+    designed = len(judged) - len(listed)
+    if designed:
+        more = "more" if listed else "conditions"
+        lines.append(f"{MARKS[INCONCLUSIVE]} {designed} {more}, by design")
+    return lines
 
 
 def _wheres(

@@ -55,7 +55,7 @@ _SMALL = Scale(
     shots=5,
     queries=5,
     checkpoints=6,
-    evaluation_tasks=30,
+    evaluation_tasks=36,
     inner_steps=(1, 3, 5, 7, 10, 20),
     inner_l2=(0.0, 0.01, 0.1, 0.5, 2.0),
     meta_batch_sizes=(1, 2, 4, 8, 16, 32),
@@ -87,7 +87,6 @@ SCALES: dict[str, Scale] = {
         seeds=(4, 5, 6, 7, 8),
         meta_steps=1000,
         checkpoints=10,
-        evaluation_tasks=36,
         maml_meta_steps=300,
     ),
     "full": dataclasses.replace(

@@ -33,6 +33,25 @@ def test_modes_equal_a_python_loop_with_gradients(mode):
     np.testing.assert_allclose(gradient, by_hand, rtol=1e-10)
 
 
+@pytest.mark.parametrize(("count", "calls"), [(7, 7), (8, 1)])
+def test_many_tasks_outside_a_graph_are_traced_once_and_equal_a_python_loop(count, calls):
+    rows = tf.constant(np.random.default_rng(0).normal(size=[count, 3, 2]))
+    called = []
+
+    def counted(task):
+        called.append(task)
+        return per_task(task)
+
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        tanh, _ = over_tasks(counted, (rows, tf.range(count)), mode="unrolled")
+    index = np.arange(float(count))[:, None, None]
+    np.testing.assert_allclose(tanh, np.tanh(rows) * index, rtol=1e-12)
+    gradient = tape.gradient(tanh, rows)
+    np.testing.assert_allclose(gradient, index * (1 - np.tanh(rows) ** 2), rtol=1e-10)
+    assert len(called) == calls
+
+
 def test_unrolled_takes_an_unknown_number_of_tasks():
     @tf.function(input_signature=[tf.TensorSpec([None, 3, 2], tf.float64)])
     def mapped(x):

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import types
 
@@ -81,48 +82,47 @@ PER_STEP = [
 
 
 def headline(sections, beginning):
-    """The rows of the first table from the one that begins like this to the next with words."""
+    """The row of the first table whose words begin like this."""
     rows = rows_of(page.render(sections, ABOUT), "What became of each claim")
-    first = next(n for n, row in enumerate(rows) if row[1].startswith(beginning))
-    later = [n for n, row in enumerate(rows) if n > first and row[1]]
-    return rows[first : later[0] if later else None]
+    (row,) = [row for row in rows if row[1].startswith(beginning)]
+    return row
 
 
-def test_a_headline_says_who_said_it_and_tells_each_verdict_with_its_number_and_its_place():
-    number = "number {}: 1.00 s (0.50 to 1.50), 3 seeds"
+def test_a_headline_says_who_said_it_and_tells_each_condition_with_its_number_and_its_place():
     assert headline(PER_STEP, "Strongly convex inner loss: a larger N") == [
-        [
-            "the paper",
-            "Strongly convex inner loss: a larger N converges faster per meta-step.",
-            "✗ **not supported**",
-            "lambda = 2",
-            number.format(2),
-            "[1](#1-strongly-convex)",
-        ],
-        ["", "", "? **inconclusive**", "lambda = 1", number.format(1), "[1](#1-strongly-convex)"],
-        ["", "", "? **inconclusive**, by design", "1 more", "", "[1](#1-strongly-convex)"],
+        "the paper",
+        "Strongly convex inner loss: a larger N converges faster per meta-step.",
+        "✗ **not supported** (1 of 2)<br>? **inconclusive** (1 of 2)",
+        "✗ lambda = 2: number 2: 1.00 s (0.50 to 1.50), 3 seeds<br>"
+        "? lambda = 1: number 1: 1.00 s (0.50 to 1.50), 3 seeds<br>? 1 more, by design",
+        "[1](#1-strongly-convex)",
     ]
-    assert headline(PER_STEP, "Nonconvex inner loss: a larger N")[0][2:] == [
-        "not measured",
-        "",
-        "",
-        "",
-    ]
+    assert headline(PER_STEP, "Nonconvex inner loss: a larger N")[2:] == ["not measured", "", ""]
+
+
+def test_conditions_that_agree_have_one_verdict_and_a_name_that_all_numbers_share_stands_once():
+    agreeing = section(verdicts=(SUPPORTED,) * 2, key="per_step: lambda = {}")
+    for rule in (rules := agreeing.experiment.rules):
+        rules[rule] = dataclasses.replace(rules[rule], statistic="slope")
+    row = headline([agreeing], "Strongly convex inner loss: a larger N")
+    assert row[2] == "✓ **supported**"
+    number = "1.00 s (0.50 to 1.50), 3 seeds"
+    assert row[3] == f"*slope*<br>✓ lambda = 0: {number}<br>✓ lambda = 1: {number}"
 
 
 def test_a_headline_that_is_all_undecided_by_design_says_so():
     every = section(verdicts=(INCONCLUSIVE,) * 2, reasons=DESIGN * 2, key="per_step: lambda = {}")
-    (row,) = headline([every], "Strongly convex inner loss: a larger N")
-    assert row[2:4] == ["? **inconclusive**, by design", "all 2"]
+    row = headline([every], "Strongly convex inner loss: a larger N")
+    assert row[2:4] == ["? **inconclusive**, by design", "? 2 conditions, by design"]
     one = section("nonconvex", (INCONCLUSIVE,), reasons=DESIGN, key="cure")
-    (row,) = headline([one], "Nonconvex inner loss: an inner step size")
+    row = headline([one], "Nonconvex inner loss: an inner step size")
     assert row[2:4] == ["? **inconclusive**, by design: q^20 = 0.97", ""]
 
 
 def test_every_headline_is_in_the_first_table_before_all_else():
     text = page.render(STORY, ABOUT)
     rows = rows_of(text, "What became of each claim")
-    assert [row[1] for row in rows if row[1]] == [one.text for one in HEADLINES]
+    assert [row[1] for row in rows] == [one.text for one in HEADLINES]
     assert re.search("^## .*$", text, re.MULTILINE)[0] == "## What became of each claim"
 
 
@@ -130,14 +130,14 @@ def test_a_claim_counts_once_on_each_data_set_which_is_then_named():
     one = section("advice", (SUPPORTED,), key="as_good")
     other = section("advice", (INCONCLUSIVE,), key="as_good", dataset="omniglot", folder="other")
     text = page.render([one, other], ABOUT)
-    rows = headline([one, other], "An inner loop that is measured")
+    row = headline([one, other], "An inner loop that is measured")
 
-    assert [row[2:4] for row in rows] == [
-        ["✓ **supported**", "fc100"],
-        ["? **inconclusive**", "omniglot"],
-    ]
+    assert row[2] == "✓ **supported** (1 of 2)<br>? **inconclusive** (1 of 2)"
+    number = "1.00 s (0.50 to 1.50), 3 seeds"
+    assert row[3] == f"*number 0*<br>✓ fc100: {number}<br>? omniglot: {number}"
+    assert row[4] == "[1](#1-advice), [2](#2-advice)"
     assert "## 2. About advice (on omniglot)\n\nThe same question, on omniglot." in text
-    assert headline([one], "An inner loop that is measured")[0][3] == ""
+    assert headline([one], "An inner loop that is measured")[3] == f"number 0: {number}"
 
 
 @pytest.mark.parametrize("order", [1, -1])

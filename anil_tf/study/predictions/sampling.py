@@ -36,7 +36,7 @@ RULES = {
     f"P8 {block}": Rule(
         f"P8: the sampling variance of the meta-gradient of the {block} falls as 1/B.",
         "Exponent of B = 1, 2, 4, 8 in E |g_B - E g|^2 by least squares on logarithms, averaged over N = 1, 4, 16 on "
-        "each seed; 24 meta-batches drawn afresh for each N and B, at frozen initial weights. Student's 95 % interval "
+        "each seed; 32 meta-batches drawn afresh for each N and B, at frozen initial weights. Student's 95 % interval "
         f"over seeds. Supported if the whole interval lies within -1 +-{EXPONENT_TOLERANCE:g}, not supported if all of "
         "it lies outside, else inconclusive.",
         "exponent of B",
@@ -46,7 +46,7 @@ RULES = {
     "P8 bound": Rule(
         "P8: the head's part of the variance is at most q^(2N) M^2/B (derived).",
         "The largest ratio of the variance to its bound over N and B on each seed; L and M are closed forms of the "
-        "features of the very tasks drawn. The variance is estimated from 24 meta-batches, so there is chance in it: "
+        "features of the very tasks drawn. The variance is estimated from 32 meta-batches, so there is chance in it: "
         "geometric mean over seeds with Student's 95 % interval of the logarithm. Supported if the whole interval lies "
         "below 1, not supported if above, else inconclusive.",
         "largest measured / bound",
@@ -57,7 +57,7 @@ RULES = {
 @not_at_smoke
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """A measurement for each seed."""
-    settings = {"most_inner_steps": 16, "largest_batch": 8, "draws": 24}
+    settings = {"most_inner_steps": 16, "largest_batch": 8, "draws": 32}
     return [cell("sampling:run", scale, data, seed, **settings) for seed in scale.seeds]
 
 
