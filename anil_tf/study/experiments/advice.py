@@ -10,7 +10,7 @@ from anil_tf.study import results, statistics
 from anil_tf.study.cell import Cell
 from anil_tf.study.claims import Claim, Picture, Rule, Table
 from anil_tf.study.experiment import Data, Experiment
-from anil_tf.study.experiments import usual_setting
+from anil_tf.study.experiments import sweeps, usual_setting
 from anil_tf.study.scale import SCALES, Scale
 from anil_tf.study.statistics import Interval
 
@@ -89,6 +89,7 @@ def _settings(scale: Scale, data: Data, seed: int) -> dict:
         scale,
         data,
         seed=seed,
+        meta_steps=sweeps.shortened(scale, 2 / 3),  # as long as the runs of the first experiment
         checkpoints=2,
         evaluation_tasks=tasks,
         evaluation_validation_tasks=tasks,

@@ -110,7 +110,8 @@ head, N Hessian-vector and N mixed products, and one pass through the body, forw
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """The cells of the first experiment at alpha = 1/L, and its timings: run once for both."""
     first = strongly_convex.LARGEST_STEP[0]
-    conditions = (first,) if scale.name == "smoke" else CONDITIONS
+    lengthened = tuple(one for one in CONDITIONS if one in strongly_convex.LENGTHENED)
+    conditions = {"smoke": (first,), "long": lengthened}.get(scale.name, CONDITIONS)
     runs = [cell for one in conditions for cell in strongly_convex.training_cells(one, scale, data)]
     return runs + sweeps.timing_cells(first, scale, data)
 
@@ -296,6 +297,10 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
     """One claim for each rule."""
     verdicts: dict[str, tuple[Interval, Verdict, str]] = {}
     for one in CONDITIONS:
+        if one.rows(frame).empty:
+            unknown = sweeps.UNKNOWN, INCONCLUSIVE, "not run"
+            verdicts |= {f"{what}: {one.label}": unknown for what in (META_STEPS, EVALUATIONS)}
+            continue
         found = _find(one, frame)
         verdicts[f"{META_STEPS}: {one.label}"] = _fall(found)
         verdicts[f"{EVALUATIONS}: {one.label}"] = _fewest_evaluations(found)

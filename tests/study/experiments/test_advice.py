@@ -107,7 +107,7 @@ def test_an_advised_run_trains_with_what_was_advised():
     (cell, *_) = EXPERIMENT.cells(SCALES["smoke"], Data("glyphs"))
     assert cell.kind == ADVISED
     rows = cell.run()
-    assert [row["meta_step"] for row in rows] == [0, 6]
+    assert [row["meta_step"] for row in rows] == [0, 4]
     last = rows[-1]
     assert 1 <= last["advised_steps"] <= 20 and 0 < last["alpha"] < 1
     assert last["advice_seconds"] > 0

@@ -193,6 +193,18 @@ def test_it_adds_no_cells_to_the_first_experiment():
     assert set(cells()) <= set(strongly_convex.EXPERIMENT.cells(SMALL, data))
 
 
+def test_long_adds_no_cells_either_and_says_what_was_not_run():
+    long = SCALES["long"]
+    first = strongly_convex.EXPERIMENT.cells(long, Data("fc100"))
+    assert set(cells(long)) <= set(first)
+
+    found = EXPERIMENT.judge(table(cells(long), learning(saturating), smoothness=40.0))
+    by_key = dict(zip(EXPERIMENT.rules, found, strict=True))
+    assert by_key[META_STEPS].verdict == SUPPORTED and not by_key[META_STEPS].reason
+    left_out = f"{complexity.META_STEPS}: {strongly_convex.LARGEST_STEP[-1].label}"
+    assert (by_key[left_out].verdict, by_key[left_out].reason) == (INCONCLUSIVE, "not run")
+
+
 def test_pictures_and_tables(tmp_path):
     frame = table(cells(), learning(saturating), seconds=lambda n: 0.1 + 0.02 * n, folder=tmp_path)
     pictures, tables = EXPERIMENT.draw(frame, tmp_path), EXPERIMENT.tables(frame)
@@ -213,4 +225,4 @@ def test_smoke_draws_without_a_fit(tmp_path):
     assert EXPERIMENT.draw(frame, tmp_path) and EXPERIMENT.tables(frame)
     assert verdicts(EXPERIMENT, frame)[EVALUATIONS] == INCONCLUSIVE
     reasons = {claim.reason for claim in EXPERIMENT.judge(frame)}
-    assert reasons == {"", "2 values of N, 4 are needed"}
+    assert reasons == {"", "2 values of N, 4 are needed", "not run"}
