@@ -30,6 +30,7 @@ SUPPORTED: Verdict = "supported"
 NOT_SUPPORTED: Verdict = "not supported"
 INCONCLUSIVE: Verdict = "inconclusive"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+NOT_RUN = "not run"  # the reason of a claim whose runs a scale leaves out
 MARKS: dict[Verdict, str] = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?"}
 
 

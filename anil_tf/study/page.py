@@ -17,6 +17,7 @@ from anil_tf.study import report
 from anil_tf.study.claims import (
     INCONCLUSIVE,
     MARKS,
+    NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
     VERDICTS,
@@ -99,6 +100,7 @@ _TELLING = (
     "Conditions under which no interval could have decided, *by design*, are counted and not listed; the sections say "
     "why."
 )
+_NOT_RUN = "Its other claims were not run at this scale."
 _ONCE = "A claim that was judged at several scales counts once: at the longest whose design can decide it."
 
 _READING = f"""\
@@ -209,7 +211,8 @@ def standing(sections: Sequence[Section]) -> list[tuple[int, Claim]]:
         section = sections[number]
         for claim in section.claims:
             words = (section.experiment.name, _dataset(section), claim.claim)
-            if words not in found or found[words][1].reason or not claim.reason:
+            known = found.get(words)
+            if not known or not claim.reason or (known[1].reason and claim.reason != NOT_RUN):
                 found[words] = (number, claim)
     return sorted(found.values(), key=lambda one: one[0])
 
@@ -357,6 +360,7 @@ def _reading(sections: Sequence[Section]) -> str:
 def _section(number: int, sections: Sequence[Section]) -> list[str]:
     section = sections[number]
     experiment = section.experiment
+    ran = [claim for claim in section.claims if claim.reason != NOT_RUN]
     told = [
         _LEADS.get(experiment.name, ("", ""))[1],
         _beginning(experiment.question),
@@ -368,7 +372,8 @@ def _section(number: int, sections: Sequence[Section]) -> list[str]:
         f"## {number + 1}. {_title(number, sections)}",
         *told,
         _pictures(section),
-        *(table for _, table in report.claims_tables(experiment.rules, section.claims)),
+        *(table for _, table in report.claims_tables(experiment.rules, ran)),
+        _NOT_RUN if len(ran) < len(section.claims) else "",
         _links(section),
     ]
 

@@ -126,6 +126,19 @@ def test_every_headline_is_in_the_first_table_before_all_else():
     assert re.search("^## .*$", text, re.MULTILINE)[0] == "## What became of each claim"
 
 
+def test_what_a_scale_does_not_run_neither_counts_nor_is_told():
+    small = section(verdicts=(INCONCLUSIVE, SUPPORTED), reasons=(*DESIGN, ""))
+    long = section(verdicts=(INCONCLUSIVE, INCONCLUSIVE), reasons=("not run", ""), scale="long")
+    found = {claim.claim: (at, claim.reason) for at, claim in page.standing([small, long])}
+    assert found == {
+        "Claim 0 of strongly_convex.": (0, DESIGN[0]),
+        "Claim 1 of strongly_convex.": (1, ""),
+    }
+    first, again = page.render([small, long], ABOUT).split("## 2. ")
+    assert "Claim 0" in first and "Claim 0" not in again and "Claim 1" in again
+    assert "were not run" in again and "were not run" not in first
+
+
 def test_a_claim_counts_once_on_each_data_set_which_is_then_named():
     one = section("advice", (SUPPORTED,), key="as_good")
     other = section("advice", (INCONCLUSIVE,), key="as_good", dataset="omniglot", folder="other")

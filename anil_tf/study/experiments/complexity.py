@@ -18,7 +18,16 @@ import numpy as np
 
 from anil_tf.study import statistics
 from anil_tf.study.cell import Cell
-from anil_tf.study.claims import INCONCLUSIVE, SUPPORTED, Claim, Picture, Rule, Table, Verdict
+from anil_tf.study.claims import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    SUPPORTED,
+    Claim,
+    Picture,
+    Rule,
+    Table,
+    Verdict,
+)
 from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.experiments import strongly_convex, sweeps
 from anil_tf.study.experiments.sweeps import Condition, Reach
@@ -298,7 +307,7 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
     verdicts: dict[str, tuple[Interval, Verdict, str]] = {}
     for one in CONDITIONS:
         if one.rows(frame).empty:
-            unknown = sweeps.UNKNOWN, INCONCLUSIVE, "not run"
+            unknown = sweeps.UNKNOWN, INCONCLUSIVE, NOT_RUN
             verdicts |= {f"{what}: {one.label}": unknown for what in (META_STEPS, EVALUATIONS)}
             continue
         found = _find(one, frame)

@@ -12,6 +12,7 @@ from anil_tf.study import statistics
 from anil_tf.study.cell import Cell
 from anil_tf.study.claims import (
     INCONCLUSIVE,
+    NOT_RUN,
     SUPPORTED,
     Claim,
     Picture,
@@ -136,7 +137,7 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
 
 def _missing(*conditions: pd.DataFrame) -> str:
     """Why there is no verdict, where a scale leaves a condition out; "" if it does not."""
-    return "not run" if any(rows.empty for rows in conditions) else ""
+    return NOT_RUN if any(rows.empty for rows in conditions) else ""
 
 
 def _slower(rows: pd.DataFrame) -> tuple[Interval, Verdict]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from anil_tf.study import statistics
 from anil_tf.study.cell import Cell
-from anil_tf.study.claims import INCONCLUSIVE, Claim, Picture, Rule, Table, Verdict
+from anil_tf.study.claims import INCONCLUSIVE, NOT_RUN, Claim, Picture, Rule, Table, Verdict
 from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.experiments import nonconvex, strongly_convex, sweeps
 from anil_tf.study.experiments.sweeps import LEVEL, PROGRESS, Condition
@@ -132,7 +132,7 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
 def _beyond(convex: pd.DataFrame) -> str:
     """Why the theory says nothing of the strongly convex runs; "" if it does."""
     if convex.empty:
-        return "not run"
+        return NOT_RUN
     alpha, limit = convex["alpha"].max(), sweeps.largest_step_size(convex)
     return f"2/(L + mu) = {limit:.3g}" if alpha > limit else strongly_convex.unseen(convex)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anil_tf.study import statistics
 from anil_tf.study.cell import Cell
-from anil_tf.study.claims import INCONCLUSIVE, Claim, Picture, Rule, Table, Verdict
+from anil_tf.study.claims import INCONCLUSIVE, NOT_RUN, Claim, Picture, Rule, Table, Verdict
 from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.experiments import sweeps
 from anil_tf.study.experiments.sweeps import LEVEL, PROGRESS, Condition
@@ -180,7 +180,7 @@ def judge(frame: pd.DataFrame) -> list[Claim]:
 def unseen(rows: pd.DataFrame) -> str:
     """Why the theory's effect cannot show, if 20 inner steps contract too little on some seed; "" if it can."""
     if rows.empty:
-        return "not run"
+        return NOT_RUN
     contraction = sweeps.contraction(rows, 20)
     return f"q^20 = {contraction:.3g}" if contraction > MOST_CONTRACTION else ""
 
@@ -193,7 +193,7 @@ def _faster(rows: pd.DataFrame, reading: str) -> tuple[Interval, Verdict, str]:
 
 def _contrast(strong: pd.DataFrame, flat: pd.DataFrame) -> tuple[Interval, Verdict, str]:
     if strong.empty or flat.empty:
-        return sweeps.UNKNOWN, INCONCLUSIVE, "not run"
+        return sweeps.UNKNOWN, INCONCLUSIVE, NOT_RUN
     end = min(rows["meta_step"].max() for rows in (strong, flat))
     with_lambda, without = (
         sweeps.slopes(sweeps.until(rows, end), LEVEL) for rows in (strong, flat)
