@@ -162,7 +162,8 @@ def _present_all() -> tuple[list[Any], list[str]]:
 
 def _present(folder: pathlib.Path) -> Any:
     """Judges, draws and reports the table in a folder; returns its section of the page."""
-    from anil_tf.study import claims, page, report, results
+    from anil_tf.study import claims, report, results
+    from anil_tf.study.section import Section
 
     about = _read_about(folder)
     experiment = _experiment(about["experiment"])
@@ -176,7 +177,7 @@ def _present(folder: pathlib.Path) -> Any:
     for claim in found:
         why = f", by design ({claim.reason})" if claim.reason else ""
         print(f"  {claims.MARKS[claim.verdict]} {claim.verdict}{why}: {claim.claim}")
-    return page.Section(experiment, found, pictures, facts, os.path.relpath(folder, _output()))
+    return Section(experiment, found, pictures, facts, os.path.relpath(folder, _output()))
 
 
 def _write_page(sections: list[Any]) -> None:

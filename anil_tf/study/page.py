@@ -1,19 +1,18 @@
 """README.md of the whole study: the story in order, each claim with its verdict, a picture, and where the numbers lie.
 
 A reader who knows the paper sees in the first table what became of each of its claims and of each wish of its
-reviewers (`headlines.py`); below, a section for each experiment tells what was asked and found, and links to its
-report. An experiment may have been run at several scales: a claim then counts once, see `standing`.
+reviewers (`first_table.py`); below, a section for each experiment tells what was asked and found, and links to its
+report (`section.py`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anil_tf import files
-from anil_tf.study import report
+from anil_tf.study import first_table, report
 from anil_tf.study.claims import (
     INCONCLUSIVE,
     MARKS,
@@ -22,15 +21,18 @@ from anil_tf.study.claims import (
     SUPPORTED,
     VERDICTS,
     Claim,
-    Picture,
     Verdict,
 )
-from anil_tf.study.headlines import HEADLINES, Headline, condition
-from anil_tf.study.scale import SCALES
+from anil_tf.study.section import (
+    Section,
+    anchor,
+    difference,
+    is_told_again,
+    link,
+    standing,
+    title,
+)
 from anil_tf.theory import bounds
-
-if TYPE_CHECKING:
-    from anil_tf.study.experiment import Experiment
 
 _PAPER, _REVIEWER, _THEORY = "the paper", "a reviewer", "the derivation"
 
@@ -82,8 +84,6 @@ _LEADS: dict[str, tuple[str, str]] = {
 }
 
 _GALLERIES = ("predictions",)
-_LINE = "<br>"  # within a cell of a table
-_MARKED_OPEN = report.marked(INCONCLUSIVE)
 
 _INTRODUCTION = """\
 ANIL adapts the last layers of a network to a task, the head, and shares the rest, the body. Ji, Lee, Liang and Poor
@@ -133,25 +133,6 @@ mu^2/L^2; "poly" and c, c_k, c_b, c_eps are constants that are not spelled out; 
 and body, eps the accuracy of the squared gradient."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """What the page needs of one experiment.
-
-    Attributes:
-        experiment: what was asked.
-        claims: as they were decided.
-        pictures: in its folder; the first one is shown, or all of them.
-        about: how it was run, see `report.render`.
-        folder: seen from the page, without a slash at its end; it holds report.md, results.csv and claims.json.
-    """
-
-    experiment: Experiment
-    claims: Sequence[Claim]
-    pictures: Sequence[Picture]
-    about: Mapping[str, Any]
-    folder: str
-
-
 def write(path: str | pathlib.Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
     """Writes README.md, see `render`.
 
@@ -180,7 +161,7 @@ def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
         _INTRODUCTION,
         "## What became of each claim",
         " ".join([_TELLING, _ONCE] if several else [_TELLING]),
-        _headlines(sections, found),
+        first_table.render(sections, found),
         report.in_short([claim for _, claim in found]),
         "## The experiments",
         _overview(sections, found),
@@ -196,144 +177,14 @@ def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def standing(sections: Sequence[Section]) -> list[tuple[int, Claim]]:
-    """Each claim once: as the longest scale decided it, of those whose design can.
-
-    Args:
-        sections: of the page.
-
-    Returns:
-        Claims, each with the number of the section that it stands in, in the order of the sections. Two claims of an
-        experiment are the same if their words and their data are.
-    """
-    found: dict[tuple[str, str, str], tuple[int, Claim]] = {}
-    for number in sorted(range(len(sections)), key=lambda number: _length(sections[number])):
-        section = sections[number]
-        for claim in section.claims:
-            words = (section.experiment.name, _dataset(section), claim.claim)
-            known = found.get(words)
-            if not known or not claim.reason or (known[1].reason and claim.reason != NOT_RUN):
-                found[words] = (number, claim)
-    return sorted(found.values(), key=lambda one: one[0])
-
-
-def _length(section: Section) -> int:
-    """The place of a section's scale among the scales, which grow; -1 for none."""
-    scale = section.about.get("scale")
-    return list(SCALES).index(scale) if scale in SCALES else -1
-
-
-def _dataset(section: Section) -> str:
-    return str(section.about.get("dataset", ""))
-
-
-# ---- The first table -------------------------------------------------------------------------------------------------
-
-
-def _headlines(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
-    """Who said what, and what became of it: a row each."""
-    rows = []
-    for headline in HEADLINES:
-        judged = _judged(headline, sections, found)
-        links = dict.fromkeys(_link(number, sections) for number, _, _ in judged)
-        rows.append(
-            [
-                headline.said_by,
-                headline.text,
-                _verdict([claim for _, _, claim in judged]),
-                _LINE.join(_numbers(judged, sections)),
-                ", ".join(links),
-            ]
-        )
-    header = ["said or asked by", "what was said", "verdict", "measured", "section"]
-    return report.markdown_table(header, rows, [":--"] * 4 + ["--:"])
-
-
-def _verdict(claims: Sequence[Claim]) -> str:
-    """One verdict for all conditions of a headline, or how many have which; those undecided by design do not count."""
-    if not claims:
-        return "not measured"
-    counted = [claim for claim in claims if not claim.reason]
-    if not counted:
-        only = claims[0]
-        return report.verdict_of(only) if len(claims) == 1 else f"{_MARKED_OPEN}, by design"
-    given = [claim.verdict for claim in counted]
-    if len(set(given)) == 1:
-        return report.marked(given[0])
-    return _LINE.join(
-        f"{report.marked(verdict)} ({given.count(verdict)} of {len(given)})"
-        for verdict in VERDICTS
-        if verdict in given
-    )
-
-
-def _numbers(judged: Sequence[tuple[int, str, Claim]], sections: Sequence[Section]) -> list[str]:
-    """What was measured, a line for each condition: decided claims first; those undecided by design are counted."""
-    listed = sorted(
-        (one for one in judged if not one[2].reason),
-        key=lambda one: one[2].verdict == INCONCLUSIVE,
-    )
-    rules = [sections[number].experiment.rules[key] for number, key, _ in listed]
-    if len(judged) == 1:
-        return [
-            report.measured(rule, claim) for rule, (_, _, claim) in zip(rules, listed, strict=True)
-        ]
-    wheres, names = _wheres(judged, sections), {rule.statistic for rule in rules}
-    shared = names.pop() if len(names) == 1 else ""
-    lines = [f"*{shared}*"] if shared else []
-    for rule, (number, key, claim) in zip(rules, listed, strict=True):
-        number_alone = dataclasses.replace(rule, statistic="") if shared else rule
-        told = report.measured(number_alone, claim)
-        lines.append(f"{MARKS[claim.verdict]} {wheres[number, key]}: {told}")
-    designed = len(judged) - len(listed)
-    if designed:
-        more = "more" if listed else "conditions"
-        lines.append(f"{MARKS[INCONCLUSIVE]} {designed} {more}, by design")
-    return lines
-
-
-def _wheres(
-    judged: Sequence[tuple[int, str, Claim]], sections: Sequence[Section]
-) -> dict[tuple[int, str], str]:
-    """What tells a claim from the others of its headline: its condition, its data, or both."""
-    keys = {key for _, key, _ in judged}
-    data = {_dataset(sections[number]) for number, _, _ in judged}
-    return {
-        (number, key): ", ".join(
-            part
-            for part, tells in (
-                (condition(key), len(keys) > 1),
-                (_dataset(sections[number]), len(data) > 1),
-            )
-            if tells
-        )
-        for number, key, _ in judged
-    }
-
-
-def _judged(
-    headline: Headline, sections: Sequence[Section], found: Sequence[tuple[int, Claim]]
-) -> list[tuple[int, str, Claim]]:
-    """The claims that decide a headline, each with the number of its section and the key of its rule."""
-    judged = []
-    for number, claim in found:
-        experiment = sections[number].experiment
-        if experiment.name == headline.experiment:
-            keys = headline.rules(experiment.rules)
-            judged += [
-                (number, key, claim) for key in keys if experiment.rules[key].claim == claim.claim
-            ]
-    return judged
-
-
 # ---- The experiments -------------------------------------------------------------------------------------------------
 
 
 def _overview(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
     rows = [
         [
-            _link(number, sections),
-            _title(number, sections),
+            link(number, sections),
+            title(number, sections),
             _LEADS.get(section.experiment.name, ("", ""))[0],
             *(_count([one for at, one in found if at == number], verdict) for verdict in VERDICTS),
         ]
@@ -365,11 +216,11 @@ def _section(number: int, sections: Sequence[Section]) -> list[str]:
         _LEADS.get(experiment.name, ("", ""))[1],
         _beginning(experiment.question),
     ]
-    if _is_told_again(number, sections):
-        told = [f"The same question, {_difference(number, sections)}."]
+    if is_told_again(number, sections):
+        told = [f"The same question, {difference(number, sections)}."]
     return [
-        f'<a id="{_anchor(number, section)}"></a>',
-        f"## {number + 1}. {_title(number, sections)}",
+        f'<a id="{anchor(number, sections)}"></a>',
+        f"## {number + 1}. {title(number, sections)}",
         *told,
         _pictures(section),
         *(table for _, table in report.claims_tables(experiment.rules, ran)),
@@ -387,35 +238,6 @@ def _pictures(section: Section) -> str:
     rows = [cells[place : place + 2] for place in range(0, len(cells), 2)]
     rows[-1] += [""] * (2 - len(rows[-1]))
     return report.markdown_table(["", ""], rows, [":--", ":--"])
-
-
-def _is_told_again(number: int, sections: Sequence[Section]) -> bool:
-    """Whether an earlier section is about the same experiment."""
-    return _first_told(number, sections) is not sections[number]
-
-
-def _first_told(number: int, sections: Sequence[Section]) -> Section:
-    """The first section about the same experiment."""
-    name = sections[number].experiment.name
-    return next(section for section in sections if section.experiment.name == name)
-
-
-def _difference(number: int, sections: Sequence[Section]) -> str:
-    """What tells a section from the first about its experiment: "at the scale long", "on omniglot", or both."""
-    section, first = sections[number], _first_told(number, sections)
-    scale = section.about.get("scale")
-    parts = [
-        f"at the scale {scale}" if scale != first.about.get("scale") else "",
-        f"on {_dataset(section)}" if _dataset(section) != _dataset(first) else "",
-    ]
-    return " ".join(part for part in parts if part) or "again"
-
-
-def _title(number: int, sections: Sequence[Section]) -> str:
-    title = sections[number].experiment.title
-    if not _is_told_again(number, sections):
-        return title
-    return f"{title} ({_difference(number, sections)})"
 
 
 def _attributed() -> str:
@@ -456,14 +278,6 @@ def _repeat(about: Mapping[str, Any]) -> str:
     command = about.get("command")
     shown = f"```sh\n{command}\n```" if command else ""
     return "\n\n".join(part for part in (shown, report.facts(about)) if part)
-
-
-def _link(number: int, sections: Sequence[Section]) -> str:
-    return f"[{number + 1}](#{_anchor(number, sections[number])})"
-
-
-def _anchor(number: int, section: Section) -> str:
-    return f"{number + 1}-{section.experiment.name}".replace("_", "-")
 
 
 def _beginning(text: str) -> str:
