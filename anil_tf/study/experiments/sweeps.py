@@ -251,6 +251,20 @@ def trend(rows: pd.DataFrame, reading: str) -> Interval:
     return statistics.mean(slopes(rows, reading)).map(percent)
 
 
+def trend_at_end(rows: pd.DataFrame, column: str) -> Interval:
+    """The change of what the runs end with for each doubling of N, in units of the column.
+
+    Args:
+        rows: of one condition.
+        column: such as "level" or "test_accuracy"; unknown where a run has no number at its last checkpoint.
+
+    Returns:
+        Least squares against log2 N on each seed, then Student's interval over the seeds.
+    """
+    steps, found = _by_seed(rows, lambda run: run[column].iloc[-1])
+    return statistics.trend(np.log2(steps), found) if len(steps) > 1 else UNKNOWN
+
+
 def slopes(rows: pd.DataFrame, reading: str) -> np.ndarray:
     """What `trend` is the mean of: ln of the training loss per doubling of N, [seeds]."""
     steps, found = heights(rows, reading)

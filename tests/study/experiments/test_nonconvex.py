@@ -183,3 +183,20 @@ def test_long_asks_again_what_length_can_change_and_says_what_was_not_run():
     assert not by_key[LEVEL_LARGE].reason and not by_key["cure"].reason
     assert by_key[LEVEL_SMALL].verdict == INCONCLUSIVE
     assert by_key[LEVEL_SMALL].reason == "not run"
+
+
+def test_where_the_runs_end_is_told_apart_from_the_way_there():
+    """N = 1 begins far up and ends lowest: faster over all meta-steps, and best at the end."""
+
+    def loss(settings, step):
+        steps = settings["inner_steps"]
+        own = 1e-3 * settings["seed"]
+        end = 1 + 0.1 * math.log2(steps) + own
+        return 30.0 if steps == 1 and step < 300 else end
+
+    frame = table(cells(), loss)
+    row = EXPERIMENT.tables(frame)[0].frame.set_index("condition").loc[LARGE.label]
+
+    assert row["loss per doubling of N (%)"].high < 0 < row["loss at the end (%)"].low
+    assert row["loss at the end (%)"].center == pytest.approx(8.6, abs=0.5)
+    assert row["test accuracy at the end (points)"].high < 0
