@@ -87,7 +87,6 @@ SCALES: dict[str, Scale] = {
         seeds=(4, 5, 6, 7, 8),
         meta_steps=1000,
         checkpoints=10,
-        maml_meta_steps=150,
     ),
     "full": dataclasses.replace(
         _SMALL,

@@ -241,6 +241,6 @@ def test_cells_differ_by_the_method_alone_and_what_is_timed_runs_alone(name):
     )
     assert anil["extra_checkpoint"] == maml["meta_steps"] == scale.maml_meta_steps
     assert anil["meta_steps"] >= anil_vs_maml.LONGER * maml["meta_steps"]
-    least = {"smoke": 4, "small": 160, "long": 300, "full": 600}
+    least = {"smoke": 4, "small": 160, "long": 160, "full": 600}
     assert anil["evaluation_tasks"] == least[name]
     assert anil["evaluation_train_tasks"] == scale.evaluation_tasks
