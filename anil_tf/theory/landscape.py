@@ -141,6 +141,7 @@ def head_landscape(
     *,
     steps: int,
     step_size: float,
+    points: int | None = None,
     iterations: int = 64,
     tolerance: float = 1e-3,
 ) -> Landscape:
@@ -155,6 +156,7 @@ def head_landscape(
         shared: s, tensors [B, ...].
         steps: N, 0 or more; curvature is measured at w_0 .. w_N.
         step_size: alpha.
+        points: at how many of them at most, evenly spread from w_0 to w_N; None is all.
         iterations: most Hessian-vector products per point.
         tolerance: relative error at which an eigenvalue counts as found; see `lanczos.py`.
 
@@ -170,20 +172,26 @@ def head_landscape(
         product = hessian_products(problem, shared)
         project = linear_curvature.without_common_row(start) if exact else None
         shape = (int(start[0].shape[0]), size_of(start))
+        path = trajectory(problem, start, shared, steps, step_size)
         ends = [
             extreme_eigenvalues(
-                functools.partial(product, point, step),
+                functools.partial(product, path[step], step),
                 shape,
                 project=project,
                 iterations=iterations,
                 tolerance=tolerance,
             )
-            for step, point in enumerate(trajectory(problem, start, shared, steps, step_size))
+            for step in _spread(steps, points or steps + 1)
         ]
         smallest = np.min([low for low, _ in ends], axis=0)
         largest = np.max([np.maximum(abs(low), abs(high)) for low, high in ends], axis=0)
         exact = {"strong_convexity": smallest, "smoothness_head": largest} | exact
     return _landscape(int(start[0].shape[0]), exact)
+
+
+def _spread(steps: int, points: int) -> list[int]:
+    """At most so many of the steps 0 .. N, evenly spread, both ends among them."""
+    return sorted({round(step) for step in np.linspace(0, steps, points)})
 
 
 def _landscape(tasks: int, measured: dict[str, np.ndarray]) -> Landscape:
@@ -234,7 +242,7 @@ def block_landscape(
     losses = TaskDerivatives(support_loss, query_loss, head, body)
     options = {"iterations": iterations, "tolerance": tolerance}
     path = losses.trajectory(steps, step_size)
-    chosen = [path[m] for m in np.unique(np.linspace(0, steps, points).round().astype(int))]
+    chosen = [path[step] for step in _spread(steps, points)]
     # Tighter for the head, whose products are cheap: its smallest curvature is small beside its largest.
     tight = options | {"tolerance": min(tolerance, 1e-4)}
     low, high = np.transpose([losses.head_curvature(z, **tight) for z in chosen])

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.theory import linear_curvature
+from anil_tf.theory import landscape, linear_curvature
 from anil_tf.theory.flat import flatten, unflatten
 from anil_tf.theory.head_path import hessian_products, trajectory
 from anil_tf.theory.lanczos import extreme_eigenvalues
@@ -108,6 +108,22 @@ def test_squared_error_comes_exactly_from_the_covariance(bias, width):
     np.testing.assert_allclose(measured.smoothness_head, dense[:, -1], rtol=1e-7)
     np.testing.assert_array_equal(measured.smoothness_bound, measured.smoothness_head)
     assert (width == 9) == np.allclose(measured.strong_convexity, 0.3, rtol=1e-12)
+
+
+def test_fewer_points_are_spread_over_the_way_with_both_its_ends():
+    """The largest curvature over some of the points lies between that at the ends and that over all."""
+    _, problem, start, shared = linear_head(l2=0.2)
+
+    def largest(steps, points=None):
+        path = {"steps": steps, "step_size": 0.3, "points": points}
+        return head_landscape(problem, start, shared, **path, **EXACT).smoothness_head
+
+    curvature = {points: largest(9, points) for points in (2, 4, None, 99)}
+    np.testing.assert_allclose(curvature[99], curvature[None], rtol=1e-9)
+    assert np.all(largest(0) <= curvature[2] * (1 + 1e-9))
+    assert np.all(curvature[2] <= curvature[4] * (1 + 1e-9))
+    assert np.all(curvature[4] <= curvature[None] * (1 + 1e-9))
+    assert landscape._spread(9, 4) == [0, 3, 6, 9] and landscape._spread(0, 4) == [0]
 
 
 def test_float32_problems_are_measured_too():

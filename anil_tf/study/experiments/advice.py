@@ -47,7 +47,7 @@ RULES = {
 QUESTION = f"""\
 The paper chooses alpha from mu and L, which nobody knows beforehand; in practice alpha and N are searched. Here they
 are measured: `--inner_step_size=auto --inner_steps=auto` takes 1/L of the largest curvature met in 16 training tasks,
-and as many steps as still lower the support loss by a twentieth of what those before did (`anil_tf/theory/advice.py`).
+and as many steps as still lower the support loss by a hundredth of what those before did (`anil_tf/theory/advice.py`).
 Is that as good as a search by hand?
 
 **The search by hand** trains with each alpha in {", ".join(map(str, _ALL_STEP_SIZES))} and each N in
