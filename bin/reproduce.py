@@ -245,7 +245,6 @@ def _about(name: str, cells: list[Any]) -> dict[str, Any]:
 
     from anil_tf.evaluation import protocol
     from anil_tf.study import grid
-    from anil_tf.study.scale import SCALES
 
     command = f"python bin/reproduce.py --experiment={name} --scale={FLAGS.scale}"
     if FLAGS["dataset"].value != FLAGS["dataset"].default:
@@ -253,13 +252,21 @@ def _about(name: str, cells: list[Any]) -> dict[str, Any]:
     of_cells = sum(grid.read(cell, _output() / "cells")["seconds"] for cell in cells)
     return _identity(name) | {
         "command": f"{command} --output_dir=OUT",
-        "seeds": len({cell.settings.get("seed") for cell in cells} & {*SCALES[FLAGS.scale].seeds}),
+        "seeds": len(_seeds(cells)),
         "cells": len(cells),
         "cell_seconds": round(of_cells, 1),
         "hardware": protocol.hardware(),
         "commit": protocol.commit(),
         "versions": protocol.software() | {"pandas": pandas.__version__},
     }
+
+
+def _seeds(cells: list[Any]) -> set[int]:
+    """The seeds of the cells, without the 0 of cells that draw nothing; smoke alone has a seed 0."""
+    from anil_tf.study.scale import SCALES
+
+    known = {seed for scale in (FLAGS.scale, "long") for seed in SCALES[scale].seeds}
+    return {cell.settings.get("seed") for cell in cells} & known
 
 
 def _facts(about: dict[str, Any]) -> dict[str, Any]:

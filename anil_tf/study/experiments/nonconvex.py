@@ -179,9 +179,9 @@ def draw(frame: pd.DataFrame, folder: pathlib.Path) -> list[Picture]:
     pictures = [
         Picture(
             "loss.png",
-            "Training loss on fixed tasks against meta-steps, a curve for each number of inner steps N, at three "
-            "fixed inner step sizes and at one that shrinks like 1/N; bands are the range of the seeds. Runs that "
-            "diverged end early.",
+            "Training loss on fixed tasks against meta-steps, a curve for each number of inner steps N, at fixed "
+            "inner step sizes and at one that shrinks like 1/N; bands are the range of the seeds. Runs that diverged "
+            "end early.",
         ),
         sweeps.draw_trends(parts, folder, "What a larger N does per meta-step, two layers adapted"),
     ]
