@@ -8,10 +8,10 @@ before a step can raise the loss. L differs between tasks where alpha does not, 
 The steps. The support loss falls less with each step. N is the fewest steps after which one more would lower it by less
 than a `share` of what the steps before did, on average over tasks. As falls do not grow, that is never more than
 1/share steps, and fewer where the curvatures of the loss lie close together. A step is CHEAP where the head is one
-linear layer: the body runs once per meta-step however many steps there are, so that a step adds less than half a per
-cent to the meta-step's time (prediction P6 of the study), and the meta-gradient contracts with them. It is taken while
-it adds one per cent to the fall. Elsewhere it is DEAR: it runs the layers that adapt, forward and three times back, and
-the smoothness of the meta-loss can grow like (1 + alpha L)^2N (`bounds.Nonconvex`).
+linear layer: the body runs once per meta-step however many steps there are, so that a step adds about 0.4 % to the
+meta-step's time (0.1 to 0.7 %, prediction P6 of the study), and the meta-gradient contracts with them. It is taken
+while it adds one per cent to the fall. Elsewhere it is DEAR: it runs the layers that adapt, forward and three times
+back, and the smoothness of the meta-loss can grow like (1 + alpha L)^2N (`bounds.Nonconvex`).
 
 Both are rules of thumb with a reason, not theorems: the landscape is that of the initial weights, and the theory says
 what is stable and what a step costs, not what generalises.

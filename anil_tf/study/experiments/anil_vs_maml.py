@@ -51,8 +51,6 @@ TOLERANCE = 1.5  # a FLOP model that is off by less is a good one
 MARGIN = 2.0  # points of accuracy; in the published table MAML is ahead by up to 1.6
 # So many meta-steps of ANIL for each of MAML. More would take as long: at equal time the two meet within MAML's run.
 LONGER = 5
-# At the scale long ANIL's run takes about as many seconds as MAML's, so that the two meet where MAML's ends.
-AS_LONG_IN_TIME = {"long": 10}
 # A margin of 2 points asks for more tasks than a curve: if single tasks scatter by 10 points, the mean of 160 by 0.8.
 EVALUATION_TASKS = {"small": 160, "long": 160}
 # MAML adapts in about a third of the time of its meta-step: so many checkpoints of it are enough for the curve.
@@ -171,7 +169,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
             "checkpoints": CHECKPOINTS_OF_MAML.get(scale.name, scale.checkpoints),
         },
         "ANIL": {
-            "meta_steps": max(scale.meta_steps, AS_LONG_IN_TIME.get(scale.name, LONGER) * ends),
+            "meta_steps": max(scale.meta_steps, LONGER * ends),
             "extra_checkpoint": ends,
         },
     }
