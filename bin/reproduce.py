@@ -171,7 +171,7 @@ def _present(folder: pathlib.Path) -> Any:
     found = experiment.judge(frame)
     claims.write(found, folder / "claims.json")
     pictures = experiment.draw(frame, folder)
-    facts = _facts(about)
+    facts = _facts(about) | results.sizes(frame)
     report.write(folder / "report.md", experiment, found, pictures, experiment.tables(frame), facts)
     print(f"{about['experiment']} ({about['scale']}): {report.in_short(found)}")
     for claim in found:

@@ -122,7 +122,7 @@ _READING = f"""\
   bounded on bounded sets of weights only.
 - alpha is the inner step size, N the number of inner steps, lambda the weight of the l2 term; L and mu are the largest
   and the smallest curvature of the inner loss in the head, q = 1 - alpha mu; B tasks make a meta-step, of which there
-  are K."""
+  are K. How large B and K are stands at the end of each section: they differ with the scale."""
 
 _TRIALS = "- Settings were tried out on the seeds 0 to 3, which are not among the seeds."
 
@@ -263,6 +263,8 @@ def _links(section: Section) -> str:
         for text in (
             f"scale {about['scale']}" if "scale" in about else "",
             str(about.get("dataset", "")),
+            f"{about['meta_steps']} meta-steps" if "meta_steps" in about else "",
+            f"B = {about['tasks_in_a_meta_step']}" if "tasks_in_a_meta_step" in about else "",
             report.duration(about["cell_seconds"]) if "cell_seconds" in about else "",
         )
         if text

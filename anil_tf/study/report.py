@@ -46,6 +46,8 @@ _FACTS = {
     "scale": "scale",
     "dataset": "data",
     "seeds": "seeds",
+    "meta_steps": "meta-steps of a training run, K",
+    "tasks_in_a_meta_step": "tasks in a meta-step, B",
     "cells": "cells",
     "hardware": "hardware",
     "cell_seconds": "time of the cells, each by itself",

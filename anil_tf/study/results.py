@@ -132,6 +132,30 @@ def with_seconds(training: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
     return joined.assign(seconds=joined["meta_step"] * joined["seconds_per_meta_step"])
 
 
+def sizes(frame: pd.DataFrame) -> dict[str, str]:
+    """How large the training runs are, for readers: a number, or the smallest and the largest.
+
+    Args:
+        frame: what `read` returns.
+
+    Returns:
+        `meta_steps`, K, and `tasks_in_a_meta_step`, B; nothing where no run trains.
+
+    Example:
+        >>> sizes(frame)  # doctest: +SKIP
+        {'meta_steps': '20 to 133', 'tasks_in_a_meta_step': '2'}
+    """
+    rows = frame[frame["kind"] == "training.run"]
+    columns = {"meta_steps": "meta_steps", "tasks_in_a_meta_step": "meta_batch_size"}
+    if rows.empty:
+        return {}
+    ends = {name: (rows[column].min(), rows[column].max()) for name, column in columns.items()}
+    return {
+        name: f"{least:g}" if least == most else f"{least:g} to {most:g}"
+        for name, (least, most) in ends.items()
+    }
+
+
 def _scalar(word: str) -> Any:
     """A number, a truth value or a word, from its text; nan for none."""
     if word in ("True", "False"):

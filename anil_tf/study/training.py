@@ -7,6 +7,7 @@ joins the two.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,18 @@ from anil_tf.study.learners import make_learner, make_optimizer, make_tasks
 
 Step = Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor]
 
+_Settings = tuple[tuple[str, Scalar], ...]
+
+# What tasks follow from, but for their number; and fresh weights with their inner loss.
+_DECIDE_TASKS = ("dataset", "data_dir", "ways", "shots", "queries", "seed")
+_DECIDE_START = (
+    *_DECIDE_TASKS,
+    "body",
+    "filters",
+    "adapted_layers",
+    "inner_l2",
+    "normalization",
+)
 _LANDSCAPE_TASKS = 32
 # Whatever the meta-batch is, so that all cells of a seed are evaluated on the same tasks.
 _EVALUATION_BATCH = 4
@@ -59,7 +72,7 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
     train = train_step(learner, optimizer)
     evaluate = _evaluation(settings, learner)
     rows: list[Row] = []
-    batches = iter(tasks.as_dataset())
+    batches = iter(_supply(_chosen(settings, (*_DECIDE_TASKS, "meta_batch_size"))))
     done, diverged = 0, False
     checkpoints = _checkpoints(settings)
     for checkpoint in checkpoints:
@@ -82,6 +95,12 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         if not diverged:
             rows[-1]["smoothness"] = _curvature(learner, tasks).smoothness_max
     return rows
+
+
+@functools.lru_cache(maxsize=16)
+def _supply(settings: _Settings) -> tf.data.Dataset:
+    """The meta-batches of training, from the first on: the same graph for all cells of a process that draw them."""
+    return make_tasks(dict(settings), "train").as_dataset()
 
 
 def _checkpoints(settings: dict[str, Scalar]) -> list[int]:
@@ -144,7 +163,7 @@ def _learner(settings: dict[str, Scalar], tasks: Tasks) -> tuple[MetaLearner, Ro
     learner = make_learner(settings, tasks, inner_step_size=1.0 if is_rule else float(wanted))  # type: ignore[arg-type]
     curvature = _Curvature(math.nan, math.nan, math.nan)
     if is_rule or settings["adapted_layers"] == 1:
-        curvature = _curvature(learner, tasks)
+        curvature = _curvature_at_start(_chosen(settings, _DECIDE_START))
     alpha = curvature.step_size(str(wanted)) if is_rule else learner.inner_step_size
     contraction = 1.0 - alpha * curvature.strong_convexity
     return learner.replace(inner_step_size=alpha), {
@@ -174,6 +193,15 @@ class _Curvature:
                 "Take inner_l2 > 0, or '1/L'."
             )
         return self.strong_convexity / self.smoothness_max**2
+
+
+@functools.lru_cache(maxsize=64)
+def _curvature_at_start(settings: _Settings) -> _Curvature:
+    """That of fresh weights, measured once for all cells of a process that begin with them."""
+    # Neither alpha nor N nor the engine matters where no step is taken.
+    whole = dict(settings) | {"inner_steps": 1, "differentiation": "explicit", "meta_batch_size": 1}
+    tasks = make_tasks(whole, "train")
+    return _curvature(make_learner(whole, tasks, inner_step_size=1.0), tasks)
 
 
 def _curvature(learner: MetaLearner, tasks: Tasks) -> _Curvature:
@@ -234,13 +262,25 @@ def _measures(settings: dict[str, Scalar]) -> list[str]:
 
 
 def _evaluation_batches(settings: dict[str, Scalar], split: str, count: int) -> list[Element]:
-    """At least `count` tasks, drawn once for all checkpoints."""
-    seed = _integer(settings, "seed") + _EVALUATION_SEED
-    queries = settings.get("evaluation_queries") or settings["queries"]
-    tasks = make_tasks(
-        settings, split, meta_batch_size=_EVALUATION_BATCH, seed=seed, queries=queries
-    )
-    return list(tasks.as_dataset().take(math.ceil(count / _EVALUATION_BATCH)))
+    """At least `count` tasks, the same for all cells of a seed."""
+    own = {
+        "queries": settings.get("evaluation_queries") or settings["queries"],
+        "seed": _integer(settings, "seed") + _EVALUATION_SEED,
+    }
+    drawn = _chosen(settings | own, _DECIDE_TASKS)
+    return _drawn(drawn, split, math.ceil(count / _EVALUATION_BATCH))
+
+
+@functools.lru_cache(maxsize=6)  # of both splits for three seeds
+def _drawn(settings: _Settings, split: str, batches: int) -> list[Element]:
+    """Drawn once for all checkpoints, and for all cells that a process runs: a second or two each time."""
+    tasks = make_tasks(dict(settings), split, meta_batch_size=_EVALUATION_BATCH)
+    return list(tasks.as_dataset().take(batches))
+
+
+def _chosen(settings: dict[str, Scalar], names: tuple[str, ...]) -> _Settings:
+    """Some of the settings, as what a cache can look up."""
+    return tuple((name, settings.get(name)) for name in names)
 
 
 def _integer(settings: dict[str, Scalar], name: str) -> int:

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 from anil_tf.study import experiments, page, report
@@ -82,6 +83,13 @@ def test_a_section_shows_the_first_picture_the_numbers_and_the_files():
         assert f"(strongly_convex/{file})" in first
         assert f"(longer/strongly_convex/{file})" in text
     assert "and 1 more picture." in first and "scale small, fc100, 1 min 1 s" in first
+
+
+def test_a_section_ends_with_how_large_its_runs_are():
+    one = section()
+    about = {**one.about, "meta_steps": "20 to 133", "tasks_in_a_meta_step": "2"}
+    text = page.render([dataclasses.replace(one, about=about)], ABOUT)
+    assert "(scale small, fc100, 20 to 133 meta-steps, B = 2, 1 min 1 s)" in text
 
 
 def test_predictions_show_all_their_pictures_and_what_they_announce():

@@ -101,6 +101,17 @@ def test_seconds_are_meta_steps_times_what_one_takes_alone(frame):
     assert rows[rows["adapted_layers"] == "all"]["seconds"].notna().all()
 
 
+def test_sizes_are_those_of_the_training_runs():
+    rows = {
+        "kind": ["training.run", "training.run", "timing.run"],
+        "meta_steps": [20.0, 133.0, math.nan],
+        "meta_batch_size": [2, 2, 8],
+    }
+    expected = {"meta_steps": "20 to 133", "tasks_in_a_meta_step": "2"}
+    assert results.sizes(pd.DataFrame(rows)) == expected
+    assert results.sizes(pd.DataFrame(rows).iloc[2:]) == {}, "no run trains"
+
+
 def test_a_column_cannot_be_a_setting_too(tmp_path):
     cell = Cell("anil_tf.study.training:run", {"alpha": "1/L"})
     grid._write(tmp_path, cell, {"rows": [{"alpha": 0.1}], "seconds": 1.0})

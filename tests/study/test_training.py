@@ -45,6 +45,28 @@ def test_tasks_of_the_evaluation_do_not_depend_on_the_meta_batch(tiny):
     assert not np.allclose(first[-1], second[-1])
 
 
+def test_tasks_of_the_evaluation_are_drawn_once_for_cells_that_share_them(tiny):
+    training._drawn.cache_clear()
+    for change in ({}, {"inner_steps": 7}, {"meta_batch_size": 1}):
+        training.run(tiny | {"meta_steps": 2} | change)
+    assert training._drawn.cache_info().misses == 2, "training and test classes"
+    training.run(tiny | {"meta_steps": 2, "shots": 1})
+    training.run(tiny | {"meta_steps": 2, "seed": 1})
+    assert training._drawn.cache_info().misses == 6
+
+
+def test_the_curvature_at_the_start_is_measured_once_for_cells_that_share_it(tiny):
+    training._curvature_at_start.cache_clear()
+    rule = tiny | {"meta_steps": 2, "inner_step_size": "1/L"}
+    first = training.run(rule)[0]
+    for change in ({"inner_steps": 7}, {"meta_batch_size": 1}, {"differentiation": "unrolled"}):
+        assert training.run(rule | change)[0]["alpha"] == first["alpha"]
+    assert training._curvature_at_start.cache_info().misses == 1
+    by_change = [{"seed": 1}, {"inner_l2": 0.1}, {"filters": 4}, {"shots": 1}]
+    found = {training.run(rule | change)[0]["smoothness_max"] for change in by_change}
+    assert len(found | {first["smoothness_max"]}) == 5
+
+
 def test_step_sizes_by_rule_come_from_the_landscape_at_the_start(tiny):
     by_smoothness = training.run(tiny | {"inner_step_size": "1/L", "inner_steps": 4})[0]
     smoothness = by_smoothness["smoothness_max"]

@@ -54,7 +54,7 @@ LONGER = 5
 # A margin of 2 points asks for more tasks than a curve: if single tasks scatter by 10 points, the mean of 160 by 0.8.
 EVALUATION_TASKS = {"small": 160, "long": 160}
 # MAML adapts in about a third of the time of its meta-step: so many checkpoints of it are enough for the curve.
-CHECKPOINTS_OF_MAML = {"long": 5}
+CHECKPOINTS_OF_MAML = {"small": 5, "long": 5}
 _PHASES = {"seconds_per_meta_step": "training", "seconds_per_adaptation": "adaptation"}
 
 _TURNS = (

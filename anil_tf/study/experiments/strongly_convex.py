@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "strongly_convex"
+_FEWEST_CHECKPOINTS = 3  # start, middle, end
 MOST_CONTRACTION = 0.9  # a larger q^20 hides what the theory predicts
 
 # Strongest convexity first. mu/L^2 is 0 where lambda, hence mu, is 0: there is no such run.
@@ -117,7 +118,7 @@ exactly. The head is free (its start is learned), the outer optimizer Adam with 
 initial weights, and the mu/L^2 of the paper (attributed). At lambda = 0 there is no mu and no mu/L^2: that run is left
 out. All N of a seed start from the same weights and see the same tasks. Below the paper's scale runs
 are shortened, most where no effect is to be expected: at 1/L to two thirds of the scale's meta-steps, or half of them
-where lambda is below {_LAMBDAS[0]:g}; at mu/L^2 to one third, or a tenth. One lambda is added, {STRONGER.inner_l2:g},
+where lambda is below {_LAMBDAS[0]:g}; at mu/L^2 to a tenth. One lambda is added, {STRONGER.inner_l2:g},
 far above what anybody trains with: there q^N itself moves.
 
 **What can be seen.** An inner step brings two heads closer by q = 1 - alpha mu, and all that the theory says of N
@@ -151,7 +152,12 @@ def training_cells(condition: Condition, scale: Scale, data: Data) -> list[Cell]
     if condition.inner_l2 not in scale.inner_l2:
         return []
     meta_steps = sweeps.shortened(scale, _share(condition))
-    return sweeps.training_cells(condition, scale, data, meta_steps=meta_steps)
+    # An evaluation takes as long as several meta-steps: a run of a tenth of them gets no more than its course needs.
+    is_short = condition in PAPERS_STEP and meta_steps < scale.meta_steps
+    checkpoints = _FEWEST_CHECKPOINTS if is_short else scale.checkpoints
+    return sweeps.training_cells(
+        condition, scale, data, meta_steps=meta_steps, checkpoints=checkpoints
+    )
 
 
 def _share(condition: Condition) -> float:

@@ -115,6 +115,7 @@ def training_cells(
     *,
     inner_steps: Sequence[int] | None = None,
     meta_steps: int | None = None,
+    checkpoints: int | None = None,
 ) -> list[Cell]:
     """A training run for each seed and N.
 
@@ -124,6 +125,7 @@ def training_cells(
         data: the data set.
         inner_steps: the N; None takes the scale's.
         meta_steps: K; None takes the scale's.
+        checkpoints: of each run; None takes the scale's.
     """
     return [
         Cell(
@@ -131,7 +133,7 @@ def training_cells(
             {
                 **_learner_settings(condition, scale, data, steps, seed),
                 "meta_steps": meta_steps or scale.meta_steps,
-                "checkpoints": scale.checkpoints,
+                "checkpoints": checkpoints or scale.checkpoints,
                 "evaluation_tasks": scale.evaluation_tasks,
             },
         )

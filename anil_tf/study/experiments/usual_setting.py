@@ -24,6 +24,7 @@ OUTER_STEP_SIZE = 1e-3
 # The faster of the two exact engines for each: unrolled takes 0.95 of explicit's time for MAML (benchmarks/README.md).
 ENGINES = {"ANIL": "explicit", "MAML": "unrolled"}
 ADAPTED_LAYERS: dict[str, int | str] = {"ANIL": 1, "MAML": "all"}
+_SHORT_RUNS = {"smoke": 4, "small": 60, "long": 200}
 IN_WORDS = (
     f"{INNER_STEPS} inner steps of alpha = {INNER_STEP_SIZE:g}, no l2, conv4, Adam at {OUTER_STEP_SIZE:g}, batch "
     "normalisation over support and queries of a task"
@@ -68,8 +69,8 @@ def settings(
 
 
 def short_run(scale: Scale) -> int:
-    """Meta-steps of runs of which there are many: a fifth of the usual number, all of it at full scale."""
-    return scale.meta_steps if scale.name == "full" else max(4, scale.meta_steps // 5)
+    """Meta-steps of runs of which there are many: all of them at the paper's scale."""
+    return _SHORT_RUNS.get(scale.name, scale.meta_steps)
 
 
 CURVATURE_NOTE = (

@@ -173,7 +173,7 @@ def test_pictures_and_tables(tmp_path):
 def test_long_asks_again_what_length_can_change_and_says_what_was_not_run():
     long = SCALES["long"]
     assert {cell.settings["seed"] for cell in cells(long)} == {*long.seeds[:3]}
-    assert nonconvex.meta_steps(long) == 5 * nonconvex.meta_steps(SMALL_SCALE)
+    assert nonconvex.meta_steps(long) == 500 > 5 * nonconvex.meta_steps(SMALL_SCALE)
 
     frame = table(cells(long), by_step_size(slower, faster, lambda n: 0.015))
     found = {claim.claim: claim for claim in EXPERIMENT.judge(frame)}

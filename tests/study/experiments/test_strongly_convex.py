@@ -203,6 +203,18 @@ def test_the_cells_are_the_issue_s():
     assert runs[0]["inner_l2"] == STRONGER.inner_l2 and SMOOTH.body == "smooth_conv4"
 
 
+@pytest.mark.parametrize("name", ("small", "full"))
+def test_only_a_run_of_a_tenth_of_the_steps_is_evaluated_less_often(name):
+    scale = SCALES[name]
+    for cell in cells(scale):
+        run = cell.settings
+        if cell.alone:
+            continue
+        is_short = run["meta_steps"] <= scale.meta_steps / 10
+        assert is_short == (name == "small" and run["inner_step_size"] == "mu/L^2")
+        assert run["checkpoints"] == (3 if is_short else scale.checkpoints)
+
+
 def test_the_report_is_the_same_from_the_file(tmp_path):
     loss = learning(faster)
     made, read = table(cells(), loss), table(cells(), loss, folder=tmp_path)
