@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from anil_tf.episodes import pipeline
 from anil_tf.episodes.errors import DataError
 
 _DECODE_BATCH = 1024
@@ -158,6 +159,7 @@ def decode(
             shuffle_files=False,
             decoders={image_key: tfds.decode.SkipDecoding()},
         )
-        batches = examples.map(convert, num_parallel_calls=tf.data.AUTOTUNE).batch(_DECODE_BATCH)
+        decoded = examples.map(convert, num_parallel_calls=pipeline.PARALLEL_CALLS)
+        batches = pipeline.untuned(decoded.batch(_DECODE_BATCH))
         images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)

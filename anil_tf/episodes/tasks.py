@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from anil_tf.episodes import image_episodes, sampling, sinusoid
+from anil_tf.episodes import image_episodes, pipeline, sampling, sinusoid
 from anil_tf.episodes.class_images import ClassImages
 from anil_tf.episodes.errors import DataError
 
@@ -112,9 +112,9 @@ class Tasks:
         with tf.device("CPU:0"):
             steps = tf.data.Dataset.counter(self.first_step)
             elements = steps.map(
-                self._draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+                self._draw, num_parallel_calls=pipeline.PARALLEL_CALLS, deterministic=True
             )
-            return elements.prefetch(tf.data.AUTOTUNE)
+            return pipeline.untuned(elements.prefetch(pipeline.PREFETCHED))
 
     def from_step(self, step: int) -> Tasks:
         """The same supply, its dataset starting at element `step`."""

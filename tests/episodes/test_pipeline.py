@@ -1,0 +1,21 @@
+"""Pipelines of tf.data are not tuned while they run, which their iterators' ends would wait for."""
+
+import pytest
+import tensorflow as tf
+
+from anil_tf.episodes import pipeline
+from tests.episodes.made_tasks import make_tasks
+
+
+def test_untuned_keeps_the_elements_and_what_is_made_of_it_is_untuned():
+    made = pipeline.untuned(tf.data.Dataset.range(5)).take(3).prefetch(1)
+    assert list(made.as_numpy_iterator()) == [0, 1, 2]
+    assert made.options().autotune.enabled is False
+    assert tf.data.Dataset.range(5).options().autotune.enabled is None, "elsewhere tf.data decides"
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_tasks_that_training_reads_are_untuned(augment):
+    dataset = make_tasks(augment=augment).as_dataset()
+    assert dataset.options().autotune.enabled is False
+    assert dataset.take(2).options().autotune.enabled is False
