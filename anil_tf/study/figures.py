@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -467,20 +466,29 @@ def _number(value: Any) -> str:
 
 def _save(figure: Figure, png: str | pathlib.Path) -> None:
     """Writes the figure in less than 120 kB, with fewer shades or else fewer pixels where it must be."""
-    for dpi, shades in itertools.product(_DPIS, _SHADES):
-        content = _png(figure, dpi, shades)
-        if len(content) < _MOST_BYTES:
-            break
-    pathlib.Path(png).write_bytes(content)
+    pathlib.Path(png).write_bytes(_small(figure))
 
 
-def _png(figure: Figure, dpi: int, shades: int) -> bytes:
+def _small(figure: Figure) -> bytes:
+    for dpi in _DPIS:
+        picture = _drawn(figure, dpi)  # takes longer than to write it
+        for shades in _SHADES:
+            content = _png(picture, shades)
+            if len(content) < _MOST_BYTES:
+                return content
+    return content
+
+
+def _drawn(figure: Figure, dpi: int) -> PIL.Image.Image:
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _png(picture: PIL.Image.Image, shades: int) -> bytes:
     # An octree keeps the pure colours of thin lines, which a cut by numbers of pixels would mix.
-    few = image.quantize(shades, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
+    few = picture.quantize(shades, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
     file = io.BytesIO()
     few.save(file, "PNG", optimize=True)
     return file.getvalue()
