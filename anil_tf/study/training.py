@@ -268,14 +268,15 @@ def _evaluation_batches(settings: dict[str, Scalar], split: str, count: int) -> 
         "seed": _integer(settings, "seed") + _EVALUATION_SEED,
     }
     drawn = _chosen(settings | own, _DECIDE_TASKS)
-    return _drawn(drawn, split, math.ceil(count / _EVALUATION_BATCH))
+    return _drawn(drawn, split, count)
 
 
 @functools.lru_cache(maxsize=6)  # of both splits for three seeds
-def _drawn(settings: _Settings, split: str, batches: int) -> list[Element]:
+def _drawn(settings: _Settings, split: str, count: int) -> list[Element]:
     """Drawn once for all checkpoints, and for all cells that a process runs: a second or two each time."""
-    tasks = make_tasks(dict(settings), split, meta_batch_size=_EVALUATION_BATCH)
-    return list(tasks.as_dataset().take(batches))
+    size = min(_EVALUATION_BATCH, count)
+    tasks = make_tasks(dict(settings), split, meta_batch_size=size)
+    return list(tasks.as_dataset().take(math.ceil(count / size)))
 
 
 def _chosen(settings: dict[str, Scalar], names: tuple[str, ...]) -> _Settings:

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from anil_tf.episodes import pipeline
+from anil_tf.episodes import pipeline, prepared
 from tests.episodes.made_tasks import make_tasks
 
 
@@ -19,3 +19,16 @@ def test_the_tasks_that_training_reads_are_untuned(augment):
     dataset = make_tasks(augment=augment).as_dataset()
     assert dataset.options().autotune.enabled is False
     assert dataset.take(2).options().autotune.enabled is False
+
+
+def test_what_is_decoded_is_untuned(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pipeline, "untuned", lambda dataset: seen.append(dataset) or dataset)
+
+    class Builder:
+        def as_dataset(self, **_):
+            return tf.data.Dataset.range(3).map(lambda n: {"image": n, "label": n})
+
+    images, labels = prepared.decode(Builder(), "train", lambda n: tf.fill([2, 2, 1], n))
+    assert images.shape == (3, 2, 2, 1) and labels.tolist() == [0, 1, 2]
+    assert len(seen) == 1

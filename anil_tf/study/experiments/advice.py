@@ -71,12 +71,9 @@ better than either.
 
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """For each seed a run as advised, and one for each pair of alpha and N."""
-    if (
-        scale.name == "small"
-    ):  # the others' runs at this scale are too short to tell one point of accuracy
-        scale = dataclasses.replace(
-            SCALES["long"], name=scale.name, meta_steps=_META_STEPS_OF_SMALL
-        )
+    if scale.name == "small":  # whose runs are too short to tell one point of accuracy
+        long = SCALES["long"]
+        scale = dataclasses.replace(long, name=scale.name, meta_steps=_META_STEPS_OF_SMALL)
     return [
         cell
         for seed in _seeds(scale)

@@ -32,7 +32,7 @@ PREDICTIONS = (
     seconds.P9,
     *exactness.PREDICTIONS,  # P10
 )
-_TAKE_MINUTES = frozenset({"sampling.run", "meta_smoothness.strongly_convex"})  # kinds of cells
+_LONG_ONES = ("sampling.run", "meta_smoothness.strongly_convex", "meta_smoothness.worst_case")
 RULES = {key: rule for one in PREDICTIONS for key, rule in one.rules.items()}
 
 QUESTION = f"""\
@@ -58,9 +58,9 @@ points; such a bound is an estimate, and no verdict hangs on it.
 
 
 def cells(scale: Scale, data: Data) -> list[Cell]:
-    """The cells of all predictions; those that take minutes begin first, or a core would wait for the last of them."""
+    """The cells of all predictions; the longest begin first, or a core would wait for the last of them."""
     every = [cell for one in PREDICTIONS for cell in one.cells(scale, data)]
-    return sorted(every, key=lambda cell: cell.kind not in _TAKE_MINUTES)
+    return sorted(every, key=lambda cell: cell.kind not in _LONG_ONES)
 
 
 def judge(frame: pd.DataFrame) -> list[Claim]:
