@@ -41,7 +41,7 @@ quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate, exp
 	  'python bin/train.py --helpfull' 'every flag' \
 	  'ls bin/presets' 'more runs, with times and accuracies'
 
-test: lint ## set up, lint, check types, run the fast tests (13 minutes on two cores)
+test: lint ## set up, lint, check types, run the fast tests (13 minutes on two cores, 28 without AVX-512)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --durations=15
 
 test-slow: $(STAMP) ## run the tests marked slow

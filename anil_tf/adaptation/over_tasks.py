@@ -32,6 +32,8 @@ def over_tasks(function: Callable[[Any], Any], tasks: Any, *, mode: str) -> Any:
     if mode == "vectorized":
         return tf.vectorized_map(function, tasks, fallback_to_while_loop=False)
     first = tf.nest.flatten(tasks)[0]
+    # A loop over one task is the function itself, without a loop's derivative, which takes seconds to build.
+    mode = "unrolled" if mode == "loop" and first.shape[0] == 1 else mode
     if mode == "unrolled" and first.shape[0] is not None:
         slices = [
             tf.nest.map_structure(lambda tensor, i=i: tensor[i], tasks)

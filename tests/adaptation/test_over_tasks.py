@@ -52,6 +52,20 @@ def test_many_tasks_outside_a_graph_are_traced_once_and_equal_a_python_loop(coun
     assert len(called) == calls
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_loop_over_one_task_is_none_and_equals_a_python_loop(count):
+    rows = tf.constant(np.random.default_rng(0).normal(size=[count, 3, 2]))
+
+    @tf.function
+    def mapped(x):
+        return over_tasks(per_task, (x, tf.range(1, count + 1)), mode="loop")[0]
+
+    index = np.arange(1.0, count + 1)[:, None, None]
+    np.testing.assert_allclose(mapped(rows), np.tanh(rows) * index, rtol=1e-12)
+    kinds = {one.type for one in mapped.get_concrete_function(rows).graph.get_operations()}
+    assert any("While" in kind for kind in kinds) == (count > 1)
+
+
 def test_unrolled_takes_an_unknown_number_of_tasks():
     @tf.function(input_signature=[tf.TensorSpec([None, 3, 2], tf.float64)])
     def mapped(x):
