@@ -7,6 +7,7 @@ metrics and save serve unchanged, and the gradient that Keras takes through the 
 Shapes: B tasks; per task n_s = ways * shots support and n_q = ways * queries query images, n = n_s + n_q in all.
 """
 
+import os
 from typing import Any
 
 import keras
@@ -650,3 +651,28 @@ def _task_numbers(count: int | tf.Tensor) -> tf.Tensor:
     replica = tf.distribute.get_replica_context()
     first = 0 if replica is None else replica.replica_id_in_sync_group * count
     return first + tf.range(count)
+
+
+def load(path: str | os.PathLike[str]) -> MetaLearner:
+    """Loads the learner of a run, or one that `learner.save` wrote.
+
+    Args:
+        path: a model.keras, or the directory of a finished run.
+
+    Returns:
+        The learner, not compiled.
+
+    Raises:
+        ValueError: for a path that holds neither.
+
+    Example:
+        >>> anil_tf.load("runs/quickstart").adapt(my_images, my_labels)  # doctest: +SKIP
+    """
+    path = os.fspath(path)
+    file = os.path.join(path, "model.keras") if os.path.isdir(path) else path
+    if not os.path.isfile(file):
+        raise ValueError(f"{path}: expected a model.keras, or the directory of a finished run.")
+    learner = keras.saving.load_model(file, compile=False)
+    if not isinstance(learner, MetaLearner):
+        raise ValueError(f"{path}: expected a MetaLearner, received a {type(learner).__name__}.")
+    return learner
