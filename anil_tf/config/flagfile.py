@@ -99,3 +99,8 @@ def differences(first: Config, second: Config) -> Mapping[str, tuple[str | None,
         for flag in dict.fromkeys([*one, *other])
         if one.get(flag) != other.get(flag)
     }
+
+
+def is_same_folder(*folders: str | None) -> bool:
+    """Whether paths of options name one folder."""
+    return len({folder and os.path.realpath(os.path.expanduser(folder)) for folder in folders}) == 1

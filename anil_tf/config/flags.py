@@ -86,7 +86,7 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
     for name, option in options(cls).items():
         if option.required and not given.get(name, option.default):
             raise InputError(f"--{name}: expected {option.accepted}, received none.")
-    return Command(cls(given=frozenset(given), **given), verbosity)
+    return Command(cls.from_given(**given), verbosity)
 
 
 def _absl_flag(name: str, option: Option) -> absl_flags.Flag:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from anil_tf.config.errors import InputError
 
@@ -201,6 +201,15 @@ class Config:
             for names, problem in vars(part).get("contradictions", lambda self: ())(self):
                 raise self.error(problem, *names)
 
+    @classmethod
+    def from_given(cls, **given: Any) -> Self:
+        """A config of the options that a user gave, the others being at their defaults.
+
+        Args:
+            **given: values by option.
+        """
+        return cls(given=frozenset(given), **given)
+
     def error(self, text: str, *names: str) -> InputError:
         """An `InputError` that names some options and their values.
 
@@ -224,11 +233,6 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Option name to value."""
         return {name: getattr(self, name) for name in options(type(self))}
-
-
-def given(cls: type[C], **values: Any) -> C:
-    """A config whose options were given by a user, all others being at their defaults."""
-    return cls(given=frozenset(values), **values)
 
 
 def _received(one: Option, value: Any) -> str:
