@@ -1,0 +1,1 @@
+"""What a run is: frozen values that every command shares. Nothing here loads TensorFlow."""
