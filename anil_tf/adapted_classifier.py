@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from anil_tf.config.heads import names_of
 from anil_tf.models.normalization import Statistics
 
 # Images per pass of `predict`: bounds memory, whatever the number of images.
@@ -148,7 +149,7 @@ class AdaptationFunctions:
         if self._rows is not None and len(classes) != self._rows:
             raise ValueError(
                 f"A free head has one learned row per class, {self._rows} here. Received: {len(classes)} classes. "
-                "Train with head_initialization='zero' or 'prototype' for any number of classes."
+                f"Train with head_initialization={names_of(any_number_of_ways=True)} for any number of classes."
             )
         if len(classes) < 2:
             raise ValueError(

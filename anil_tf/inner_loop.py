@@ -1,6 +1,6 @@
 """The inner loop of a head: from the support features of every task to its adapted head.
 
-This is where a head (`models/heads.py`) meets the derivatives of adaptation (`adaptation/`): it poses the inner problem
+This is where a head (`models/heads/`) meets the derivatives of adaptation (`adaptation/`): it poses the inner problem
 that the settings describe, in closed form where the head is linear, and hands it to the engine that
 `differentiation` names.
 """
@@ -14,10 +14,11 @@ import tensorflow as tf
 from anil_tf.adaptation import explicit, span_problem, unrolled
 from anil_tf.adaptation.implicit import minimum
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import inner_loss
 from anil_tf.adaptation.over_tasks import over_tasks
 from anil_tf.adaptation.problem import InnerProblem, TapedProblem, Tensors
-from anil_tf.models.heads import Head
+from anil_tf.config.heads import names_of
+from anil_tf.models.heads.base import Head
 from anil_tf.models.normalization import Source
 from anil_tf.models.structure import draws_at_random, has_convolutions, is_linear
 
@@ -46,6 +47,7 @@ class InnerLoop:
 
     Attributes:
         head: what is adapted.
+        has_inner_loop: whether gradient descent follows its start.
         positions: which of its tensors move; the others stay where they start (BOIL).
         loss: of the support, "cross_entropy" or "squared_error".
         l2: lambda, weight of half the squared norm of the moving tensors.
@@ -59,6 +61,7 @@ class InnerLoop:
     """
 
     head: Head
+    has_inner_loop: bool
     positions: tuple[int, ...]
     loss: str
     l2: float
@@ -73,7 +76,7 @@ class InnerLoop:
         """Refuses settings that contradict each other."""
         if self.differentiation == "implicit":
             self._check_that_a_minimum_exists()
-        if self.differentiation != "first_order" and self.steps and self.head.has_inner_loop:
+        if self.differentiation != "first_order" and self.steps and self.has_inner_loop:
             _check_second_derivatives(self.head.model)
         if (self.differentiation == "truncated") != (self.truncated_to is not None):
             raise ValueError(
@@ -89,7 +92,8 @@ class InnerLoop:
         if not self._has_closed_form:
             raise ValueError(
                 "differentiation='implicit' needs a strongly convex inner problem, which takes a head of one linear "
-                "layer, adapted as a whole: adapted_layers=1 and a free, zero or prototype head. Use 'explicit' here."
+                f"layer, adapted as a whole: adapted_layers=1 and a {names_of(has_inner_loop=True)} head. Use "
+                "'explicit' here."
             )
         if self.l2 <= 0:
             raise ValueError(
@@ -100,7 +104,7 @@ class InnerLoop:
     @property
     def _has_closed_form(self) -> bool:
         everything = len(self.positions) == len(self.head.adapted_names)
-        return everything and self.head.has_inner_loop and is_linear(self.head.model)
+        return everything and self.has_inner_loop and is_linear(self.head.model)
 
     def mode(self, training: bool) -> str:
         """How to go over the tasks: a task's own filters, and masks from its own seed, cannot be vectorised."""
@@ -130,7 +134,7 @@ class InnerLoop:
         Returns:
             The tensors of the adapted heads, each [B, ...], those that do not move among them.
         """
-        if not self.head.has_inner_loop:
+        if not self.has_inner_loop:
             return self._start(features, labels, ways, source)
         posed = self.pose(features, labels, ways=ways, source=source, dropout_seeds=dropout_seeds)
         sizes = [_in_precision_of(features, size) for size in step_sizes]
@@ -151,10 +155,10 @@ class InnerLoop:
         Raises:
             ValueError: for a head that adapts in closed form, which poses no problem to gradient descent.
         """
-        if not self.head.has_inner_loop:
+        if not self.has_inner_loop:
             raise ValueError(
-                "This head adapts in closed form and has no inner loop, hence no inner problem. Expected a free, zero "
-                "or prototype head."
+                "This head adapts in closed form and has no inner loop, hence no inner problem. Expected a "
+                f"{names_of(has_inner_loop=True)} head."
             )
         start = self._start(features, labels, ways, source)
         moving = [start[position] for position in self.positions]
@@ -188,15 +192,15 @@ class InnerLoop:
         """The inner problem, and the tensors that it shares with the outer loop."""
         if self._has_closed_form and self.differentiation != "unrolled":
             if self.loss == "cross_entropy":
-                classes = tf.cast(labels, tf.int32)
                 tf.debugging.assert_less(
-                    classes, ways, "A support label is not below the number of ways."
+                    tf.cast(labels, tf.int32),
+                    ways,
+                    "A support label is not below the number of ways.",
                 )
-                targets = tf.one_hot(classes, ways, dtype=features.dtype)
-            else:
-                columns = ways if isinstance(ways, int) else None
-                targets = tf.ensure_shape(tf.cast(labels, features.dtype), [None, None, columns])
-            return LinearProblem(targets, loss=self.loss, l2=self.l2), [_flat(features)]
+            problem = LinearProblem.of_labels(
+                labels, ways, dtype=features.dtype, loss=self.loss, l2=self.l2
+            )
+            return problem, [_flat(features)]
 
         seeds = () if dropout_seeds is None else dropout_seeds
 
@@ -206,8 +210,7 @@ class InnerLoop:
                 *shared, features = shared
             seed = None if dropout_seeds is None else _fold(seed, step + 1)
             outputs, _ = self.head(self.whole(adapted, shared), features, source, seed)
-            value = LOSSES[self.loss](outputs, labels)
-            return value + self.l2 * half_squared_norm(adapted) if self.l2 else value
+            return inner_loss(outputs, labels, adapted, loss=self.loss, l2=self.l2)
 
         mode = self.mode(dropout_seeds is not None)
         if self.differentiates_features:

@@ -21,9 +21,9 @@ from anil_tf.adapted_classifier import (
     AdaptedRegressor,
     TaskState,
 )
-from anil_tf.initial_heads import INITIALIZATIONS, make_head
+from anil_tf.config.heads import HEADS, names_of
 from anil_tf.inner_loop import DIFFERENTIATIONS, InnerLoop, PosedProblem
-from anil_tf.models.heads import Head
+from anil_tf.models.heads.base import Head
 from anil_tf.models.normalization import (
     Batch,
     Given,
@@ -69,7 +69,7 @@ class MetaLearner(ReplicatedModel):
             support alone; a query's prediction does not depend on its neighbours) or "running" (trains as "episode",
             evaluates with moving statistics).
         head_initialization: "free", "zero", "prototype", "ridge" (closed form: R2D2) or "nil" (cosine to the class
-            means); the last two have no inner loop. See `anil_tf.initial_heads`.
+            means); the last two have no inner loop. See `anil_tf.models.heads`.
         frozen_in_adaptation: "none", or "head" to adapt everything but the last layer (BOIL, arXiv:2008.08882).
         inner_loss: "cross_entropy" or "squared_error".
         ways: number of classes of a task, for all heads but free ones; None to read it off the labels at run time.
@@ -120,7 +120,7 @@ class MetaLearner(ReplicatedModel):
         _one_of("differentiation", differentiation, DIFFERENTIATIONS)
         _one_of("inner_solver", inner_solver, SOLVERS)
         _one_of("normalization", normalization, NORMALIZATIONS)
-        _one_of("head_initialization", head_initialization, INITIALIZATIONS)
+        _one_of("head_initialization", head_initialization, tuple(HEADS))
         _one_of("frozen_in_adaptation", frozen_in_adaptation, FROZEN)
         _one_of("inner_loss", inner_loss, tuple(LOSSES))
         _at_least_zero("inner_steps", inner_steps)
@@ -150,9 +150,8 @@ class MetaLearner(ReplicatedModel):
 
         self.body = body
         self.start_variables: list[keras.Variable] = []
-        self._head: Head = make_head(
-            head, head_initialization, self._add_start_variable, l2=self.inner_l2
-        )
+        self._kind = HEADS[head_initialization]
+        self._head: Head = self._kind.load()(head, self._add_start_variable, l2=self.inner_l2)
         # Only what is learned is tracked: the last layer of a zero or prototype head has no weights of its own.
         self.learned_head = self._head.learned_model
         self._adapted = _adapted_positions(self._head, frozen_in_adaptation)
@@ -183,7 +182,7 @@ class MetaLearner(ReplicatedModel):
     @property
     def has_inner_loop(self) -> bool:
         """Whether adaptation is gradient descent; ridge and nil heads adapt in closed form."""
-        return self._head.has_inner_loop
+        return self._kind.has_inner_loop
 
     @property
     def adaptation_functions(self) -> dict[str, AdaptationFunctions]:
@@ -211,6 +210,7 @@ class MetaLearner(ReplicatedModel):
     def _inner_loop(self) -> InnerLoop:
         return InnerLoop(
             head=self._head,
+            has_inner_loop=self.has_inner_loop,
             positions=tuple(self._adapted),
             loss=self.inner_loss,
             l2=self.inner_l2,
@@ -328,8 +328,8 @@ class MetaLearner(ReplicatedModel):
         return [one] * len(self._adapted)
 
     def _ways(self, labels: tf.Tensor) -> int | tf.Tensor:
-        if self.head_initialization == "free":
-            return int(self.head.output_shape[-1])
+        if self._head.rows is not None:
+            return self._head.rows
         if self.inner_loss == "squared_error":
             return labels.shape[-1]
         return self.ways if self.ways is not None else tf.cast(tf.reduce_max(labels), tf.int32) + 1
@@ -427,13 +427,12 @@ class MetaLearner(ReplicatedModel):
         return functions.adapt_to(support_images, support_labels)
 
     def _adaptation_functions(self, normalization: str) -> AdaptationFunctions:
-        is_free = self.head_initialization == "free"
         return AdaptationFunctions(
             lambda images, labels, ways: self.task_state(images, labels, ways, normalization),
             lambda images, state: self.answer(images, state, normalization),
             image_shape=tuple(self.body.input_shape[1:]),
             classifies=self.inner_loss == "cross_entropy",
-            rows=int(self.head.output_shape[-1]) if is_free else None,
+            rows=self._head.rows,
         )
 
     def task_state(
@@ -487,7 +486,7 @@ class MetaLearner(ReplicatedModel):
         would cost a second trace of it.
         """
         classes = self.inner_loss == "cross_entropy"
-        ways = self.head.output_shape[-1] if self.head_initialization == "free" else self.ways
+        ways = self._head.rows or self.ways
         labels = keras.KerasTensor((None, None) if classes else (None, None, ways))
         outputs = keras.KerasTensor((None, None, ways))
         with self.distribute_strategy.scope():
@@ -548,7 +547,7 @@ class MetaLearner(ReplicatedModel):
         """Returns in words what is adapted and in which geometry, for protocols and cards."""
         names = [self._head.adapted_names[position] for position in self._adapted]
         geometry = "nonconvex"
-        if not self._head.has_inner_loop:
+        if not self.has_inner_loop:
             geometry = "closed form, no inner loop"
         elif is_linear(self.head):
             geometry = "strongly convex" if self.inner_l2 else "convex, not strongly (inner_l2 = 0)"
@@ -575,7 +574,7 @@ class MetaLearner(ReplicatedModel):
         return str(self.inner_steps)
 
     def _meta_gradient_in_words(self) -> str:
-        if not self._head.has_inner_loop:
+        if not self.has_inner_loop:
             return "exact (closed form)"
         exact = f"exact ({self.differentiation})"
         if self.truncated_to is not None and self.truncated_to >= self.inner_steps:
@@ -603,17 +602,18 @@ def _above_zero(option: str, value: float) -> None:
 
 def _check_head(initialization: str, loss: str, frozen: str, learned_step_size: str) -> None:
     """Refuses what a head cannot do."""
-    if loss == "squared_error" and initialization in ("prototype", "nil"):
+    kind = HEADS[initialization]
+    if loss == "squared_error" and kind.classifies_only:
         raise ValueError(
-            f"A {initialization} head needs classes, and inner_loss='squared_error' has numbers. Use a free, zero or "
-            "ridge head."
+            f"A {initialization} head needs classes, and inner_loss='squared_error' has numbers. Use a "
+            f"{names_of(classifies_only=False)} head."
         )
-    if frozen == "head" and initialization in ("zero", "ridge", "nil"):
+    if frozen == "head" and not kind.last_layer_is_learned:
         raise ValueError(
-            f"frozen_in_adaptation='head' leaves a {initialization} head where it starts, for ever. Use a free or a "
-            "prototype head."
+            f"frozen_in_adaptation='head' leaves a {initialization} head where it starts, for ever. Use a "
+            f"{names_of(last_layer_is_learned=True)} head."
         )
-    if learned_step_size != "none" and initialization in ("ridge", "nil"):
+    if learned_step_size != "none" and not kind.has_inner_loop:
         raise ValueError(
             f"A {initialization} head has no inner loop, hence no step size to learn. Received: "
             f"learned_inner_step_size={learned_step_size!r}. Use 'none'."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import LOSSES, inner_loss
 from anil_tf.adaptation.problem import InnerProblem, Tensors
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import batch_normalizations
@@ -64,7 +64,6 @@ def task_losses(
     count = int(support.shape[0])
     # With batch statistics, support and queries may depend on each other; otherwise half of the images will do.
     together = bool(batch_normalizations(learner.body) or batch_normalizations(learner.head))
-    loss, l2 = LOSSES[learner.inner_loss], learner.inner_l2
     of_support, of_queries = one["support_labels"][0], tf.convert_to_tensor(labels)[task]
 
     def logits(w: Tensors, phi: Tensors, images: tf.Tensor, rows: int) -> tuple:
@@ -72,11 +71,11 @@ def task_losses(
 
     def support_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
         outputs, _ = logits(w, phi, everything if together else support, count)
-        return loss(outputs, of_support) + l2 * half_squared_norm(w)
+        return inner_loss(outputs, of_support, w, loss=learner.inner_loss, l2=learner.inner_l2)
 
     def query_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
         images, rows = (everything, count) if together else (queries, 0)
-        return loss(logits(w, phi, images, rows)[1], of_queries)
+        return LOSSES[learner.inner_loss](logits(w, phi, images, rows)[1], of_queries)
 
     return support_loss, query_loss, moving, [*body, *fixed]
 
