@@ -1,0 +1,265 @@
+"""The options of each command: which parts it is made of, and where a default differs from that of its part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from anil_tf.config.adaptation import AUTO, Adaptation
+from anil_tf.config.data import Data
+from anil_tf.config.heads import HEADS
+from anil_tf.config.network import Network
+from anil_tf.config.option import Config, option
+from anil_tf.config.outer_loop import OuterLoop
+from anil_tf.config.search import Search
+from anil_tf.config.study import Study
+
+_Problem = tuple[tuple[str, ...], str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training(Data, Network, Adaptation, OuterLoop):
+    """All that a training is made of but its directory; train, tune, evaluate, export and the study have it."""
+
+    def contradictions(self) -> Iterator[_Problem]:
+        """Options of different parts that do not go together."""
+        head = HEADS[self.head_initialization]
+        if self.training_ways not in (None, self.ways) and not head.any_number_of_ways:
+            yield (
+                ("training_ways", "head_initialization"),
+                "a free head has one row per class; expected the number of ways, or another head.",
+            )
+        for name in self.measured_options:
+            why = self._why_not_measured()
+            if why:
+                yield (name,), f"{why}; expected a number, or no --{name}."
+
+    @property
+    def measured_options(self) -> list[str]:
+        """The options that are "auto", to be measured when training begins."""
+        return [name for name in ("inner_step_size", "inner_steps") if getattr(self, name) == AUTO]
+
+    def _why_not_measured(self) -> str:
+        if not HEADS[self.head_initialization].has_inner_loop:
+            return f"--head={self.head_initialization} adapts in closed form and has no inner steps"
+        if self.differentiation == "implicit":
+            return "--differentiation=implicit goes to the minimum, whatever the steps"
+        if self.strategy == "multi_worker":
+            return "with --strategy=multi_worker each machine would measure for itself"
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunDirectory(Config):
+    """Run: where results go."""
+
+    run_dir: str | None = option(
+        str,
+        None,
+        "The run's directory. An existing run with the same flags goes on where it stopped.",
+        text="a directory",
+        is_directory=True,
+        required=True,
+    )
+    overwrite: bool = option(
+        bool,
+        False,
+        "Delete the run that is in --run_dir and start afresh.",
+        belongs_to_run=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Training, RunDirectory):
+    """What `train` takes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation(Config):
+    """Evaluation."""
+
+    split: str = option(
+        str,
+        "test",
+        "The classes that the episodes are drawn from.",
+        choices=("train", "validation", "test"),
+    )
+    episodes: int = option(int, 1000, "How many episodes are evaluated.", lower=2)
+    compare: str | None = option(
+        str,
+        None,
+        "A second run directory: adds the paired difference with its interval.",
+        text="a run directory",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(Evaluation, Train):
+    """What `evaluate` takes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tune(Search, Training):
+    """What `tune` takes."""
+
+    def contradictions(self) -> Iterator[_Problem]:
+        """What cannot be searched, and what would be searched in vain."""
+        if self.strategy == "multi_worker":
+            yield (
+                ("strategy",),
+                "a search has chief and workers of its own; expected none or mirrored.",
+            )
+        if self.trial_epochs and self.trial_epochs > self.epochs:
+            yield ("trial_epochs",), f"expected at most --epochs={self.epochs}."
+        for name, problem in self._vain_searches():
+            if getattr(self, name):
+                yield (name,), problem
+
+    def _vain_searches(self) -> Iterator[tuple[str, str]]:
+        head, engine = self.head_initialization, f"--differentiation={self.differentiation}"
+        if self.body not in ("conv4", "smooth_conv4", "mlp"):
+            yield (
+                "search_filters",
+                f"--body={self.body} has no --filters; expected another --body.",
+            )
+        if self.differentiation in ("implicit", "truncated"):
+            yield (
+                "search_first_order",
+                f"the same as --differentiation=first_order, received with {engine}; expected one of the two.",
+            )
+        if self.differentiation == "first_order":
+            yield (
+                "search_first_order",
+                f"{engine} leaves second derivatives out either way; expected another one.",
+            )
+        if not self.has_inner_steps:
+            why = f"--head={head} adapts in closed form; expected another head."
+            if HEADS[head].has_inner_loop:
+                why = f"{engine} goes to the minimum, whatever the steps; expected another one."
+            for name in ("search_inner_step_size", "search_inner_steps", "search_first_order"):
+                yield name, why
+        if not HEADS[head].uses_l2:
+            yield "search_inner_l2", f"--head={head} has no inner loss; expected another head."
+        needs_l2 = self.differentiation == "implicit" or HEADS[head].needs_l2
+        if needs_l2 and self.search_inner_l2 and self.search_inner_l2.low == 0:
+            yield (
+                "search_inner_l2",
+                f"--head={head} {engine} needs an inner_l2 above 0; expected LOW above 0.",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportFiles(Config):
+    """Export."""
+
+    run_dir: str | None = option(
+        str,
+        None,
+        "The finished run that is exported.",
+        text="a run directory",
+        required=True,
+    )
+    output_dir: str | None = option(
+        str,
+        None,
+        "The directory that is made of it.",
+        text="a directory",
+        required=True,
+    )
+    overwrite: bool = option(
+        bool, False, "Replace the export that is in --output_dir.", belongs_to_run=False
+    )
+    format: str = option(
+        str,
+        "saved_model",
+        """What is written: saved_model = TensorFlow's own, with every learner and check; litert = for phones, a linear
+        head; stablehlo = one program of fixed sizes, for JAX.""",
+        choices=("saved_model", "litert", "stablehlo"),
+    )
+    normalization: str = option(
+        str,
+        "support",
+        """Statistics of batch normalisation in the export, whatever the run was trained with: of the examples
+        (support), or moving averages (running). episode is refused without --force: answers would depend on the other
+        images asked with them.""",
+        choices=("support", "running", "episode"),
+        changeable=True,
+    )
+    force: bool = option(bool, False, "Export --normalization=episode all the same.")
+    episodes: int = option(
+        int,
+        1000,
+        "Test episodes that the exported file is measured on; 0 = none, as the model card then says.",
+        lower=0,
+    )
+    calibration_episodes: int = option(
+        int,
+        200,
+        """Validation episodes that the temperature of the probabilities is fitted on; 0 = no temperature.""",
+        lower=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export(ExportFiles, Training):
+    """What `export` takes."""
+
+    def contradictions(self) -> Iterator[_Problem]:
+        """Episode statistics, unless they are forced."""
+        if self.normalization == "episode" and not self.force:
+            yield (
+                ("normalization",),
+                "the answer for an image would depend on the other images asked with it, and on how many they are; "
+                "expected support (statistics of the examples) or running (moving averages), or --force as well.",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo(Config):
+    """Page."""
+
+    export_dir: str | None = option(
+        str, None, "What bin/export.py wrote.", text="a directory", required=True
+    )
+    variant: str | None = option(
+        str,
+        None,
+        "Which of the export's files, such as int8 of a litert export (default: its first).",
+        text="the name of a variant",
+    )
+    host: str = option(
+        str,
+        "127.0.0.1",
+        """The address to listen on. The default can be reached from this machine only; 0.0.0.0 is every network that
+        it is in.""",
+        text="an address or a host name",
+        required=True,
+    )
+    port: int = option(int, 8000, "The port; 0 = any that is free.", lower=0, upper=65535)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduce(Study):
+    """What `reproduce` takes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benchmark(Config):
+    """Benchmark."""
+
+    suite: str = option(
+        str,
+        "input",
+        """What is measured: input = drawing tasks, as a share of a meta-step; step = the meta-step beside plain
+        training and PyTorch, its memory, and how its cost grows (half an hour; a picture goes beside --output); deploy
+        = adapting and predicting by Keras, SavedModel, LiteRT and PyTorch on one core (a quarter of an hour).""",
+        choices=("input", "step", "deploy"),
+    )
+    output: str | None = option(str, None, "Where the result goes, as JSON.", text="a file")
+    pytorch: str | None = option(
+        str,
+        None,
+        """With --suite=step or deploy: a Python interpreter that has benchmarks/requirements.txt. Without it nothing
+        is compared with PyTorch.""",
+        text="the path of a Python interpreter",
+    )
