@@ -83,7 +83,9 @@ def test_a_graph_of_any_number_of_ways_holds_plain_operations_alone(kind):
     compare(state(images, labels), learner.task_state(images, labels, 3), 2e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"head_initialization": "ridge", "inner_l2": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"head_initialization": "ridge", "inner_l2": 0.1}], ids=str
+)
 def test_a_regression_is_adapted_too(options):
     learner = regression_learner().replace(**options)
     inputs, targets, _ = map(tf.constant, numbers())
