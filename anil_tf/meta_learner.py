@@ -391,11 +391,7 @@ def _take_adaptation(options: dict[str, Any]) -> Adaptation:
     """Takes the options of adaptation out of `options`; the engine is named by `differentiation` alone."""
     names = [name for name in options_of(Adaptation) if name in options]
     adaptation = Adaptation(**{name: options.pop(name) for name in names})
-    automatic = [
-        name for name in ("inner_steps", "inner_step_size") if getattr(adaptation, name) == AUTO
-    ]
-    if automatic:
-        raise adaptation.error(
-            "measured where training begins; expected a number here.", *automatic
-        )
+    undecided = [name for name in options_of(Adaptation) if getattr(adaptation, name) == AUTO]
+    if undecided:
+        raise adaptation.error("measured when training begins; expected a number.", *undecided)
     return dataclasses.replace(adaptation, differentiation=adaptation.engine, first_order=False)

@@ -10,7 +10,10 @@ of a Keras model takes mean and variance from one of
 
 Keras' `training` flag then governs dropout alone. A frozen layer (`trainable=False`) keeps its moving statistics, as
 everywhere in Keras. Any Keras model will do: the layers are lent another `call` for the time of one trace, and are
-never altered. How the work is done is in `batch_normalization.py` and, for the first layer, `image_convolution.py`.
+never altered. Layers of our own in their place would need no loan, but they would miss those inside composite layers
+and those of models that were saved before, and could not fold the first layer's statistics into the convolution in
+front of it; and a source that travels with the call would need Keras' call context, which is private. How the work is
+done is in `batch_normalization.py` and, for the first layer, `image_convolution.py`.
 """
 
 import contextlib
