@@ -71,7 +71,12 @@ class RunDirectory(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train(Training, RunDirectory):
-    """What `train` takes."""
+    """Meta-trains a learner: PROGRAM --preset=NAME --run_dir=DIR.
+
+    DIR then holds flags.txt (a flagfile that repeats or resumes the run), metrics.csv (one row per epoch), timing.csv,
+    tensorboard/, checkpoints/, model.keras (the weights that validation chose), curves.png, episodes.png and card.md.
+    Ctrl-C saves and exits with code 75; the same command goes on.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,12 +100,27 @@ class Evaluation(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate(Evaluation, Train):
-    """What `evaluate` takes."""
+    """Evaluates a finished run: PROGRAM --run_dir=DIR --split=test --episodes=1000.
+
+    Ways, shots, queries, inner steps and step size, inner_l2, normalization, data set and batch are those of the run
+    unless they are given here; the tasks are drawn with --seed, which is 0 here whatever the training's was. Prints a
+    table with the whole protocol and, as the last line, one JSON object. --compare=DIR2 adds the paired difference with
+    another run on the same episodes. The result is added to DIR/evaluations.jsonl and to DIR/card.md; nothing else is
+    changed.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tune(Search, Training):
-    """What `tune` takes."""
+    """Searches settings of a training: PROGRAM --preset=NAME --output_dir=DIR.
+
+    Each trial is a training as `train` does it, with the flags given here but for those that are searched; it is scored
+    by its accuracy on the validation episodes, the same in every trial. DIR then holds best.flags (a flagfile for
+    `train`), trials.csv (best first), accuracy.png (against each setting), inner_loop.png (inner step size x inner
+    steps) and trials/, a run directory each. Ctrl-C saves and exits with code 75; the same command goes on, after a
+    kill too. In parallel: the same command as chief and as workers, by KerasTuner's environment variables
+    KERASTUNER_TUNER_ID (chief, or a name), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+    """
 
     def contradictions(self) -> Iterator[_Problem]:
         """What cannot be searched, and what would be searched in vain."""
@@ -202,7 +222,15 @@ class ExportFiles(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export(ExportFiles, Training):
-    """What `export` takes."""
+    """Exports a finished run: PROGRAM --run_dir=DIR --output_dir=OUT --format=saved_model.
+
+    The export still learns: it takes a few examples of new classes, and then names images. OUT holds the model,
+    export.json (its facts), model_card.md (how to use it, its accuracy and latency, measured on the exported files over
+    --episodes test episodes, its limits) and client.py, a short program that needs the runtime of the format and NumPy.
+    Ways, shots, inner steps and so on are those of the run unless they are given here; batch normalisation is `support`
+    whatever the run was trained with. The meta-step in a stablehlo export is the run's, with the outer optimizer of its
+    flags. OUT appears when all is done, or not at all.
+    """
 
     def contradictions(self) -> Iterator[_Problem]:
         """Episode statistics, unless they are forced."""
@@ -215,7 +243,7 @@ class Export(ExportFiles, Training):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Demo(Config):
+class Page(Config):
     """Page."""
 
     export_dir: str | None = option(
@@ -239,12 +267,29 @@ class Demo(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduce(Study):
-    """What `reproduce` takes."""
+class Demo(Page):
+    """Serves a page to try an exported model on: PROGRAM --export_dir=OUT.
+
+    Open the address it prints. Make classes by drawing, by dropping image files or with the camera: the model adapts as
+    examples are added and names what is drawn next. OUT is what `export` wrote, with --format=saved_model or litert.
+    The page runs that export and nothing else, loads nothing from other hosts, and writes nothing of what it is sent.
+    It listens on this machine only unless --host says otherwise. Ctrl-C ends it.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Benchmark(Config):
+class Reproduce(Study):
+    """Runs the paper's experiments: PROGRAM --experiment=NAME|all --output_dir=OUT.
+
+    OUT then holds results.csv, claims.json (each claim with the rule that decided it), pictures, report.md and
+    about.json; with --experiment=all, OUT/NAME/ holds that for each experiment and OUT/README.md tells the story.
+    Cells, the units of work, are kept in OUT/cells: Ctrl-C loses only those under way, exit code 75, and the same
+    command goes on. --from_results runs nothing and makes everything but results.csv anew from it.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite(Config):
     """Benchmark."""
 
     suite: str = option(
@@ -263,3 +308,26 @@ class Benchmark(Config):
         is compared with PyTorch.""",
         text="the path of a Python interpreter",
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benchmark(Suite):
+    """Measures the library: PROGRAM --suite=input|step|deploy --output=FILE.json.
+
+    Prints what was found and writes it to FILE.json with its spread, the hardware, the versions and the commit. Suites:
+    input = the time to draw tasks, as a share of the meta-step that uses them; step = the meta-step beside plain
+    training and, with --pytorch=PYTHON, beside PyTorch, its memory, and how its cost grows (FILE_growth.png); deploy =
+    how long exported models take to learn a task and to answer, on one core, with --pytorch=PYTHON beside PyTorch.
+    Measure on an idle machine; `benchmarks/README.md` says what was found where. Needs the clone.
+    """
+
+
+COMMANDS: dict[str, type[Config]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "tune": Tune,
+    "export": Export,
+    "demo": Demo,
+    "reproduce": Reproduce,
+    "benchmark": Benchmark,
+}

@@ -82,7 +82,7 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
     if left_over:
         raise InputError(f"{left_over[0]}: expected only flags; a flag is written --name=value.")
     given = {field: values[flag].value for flag, field in names.items() if values[flag].present}
-    verbosity = given.pop("verbosity", 0)
+    verbosity = int(given.pop("verbosity", None) or 0)
     for name, option in options(cls).items():
         if option.required and not given.get(name, option.default):
             raise InputError(f"--{name}: expected {option.accepted}, received none.")
@@ -142,17 +142,17 @@ def _explained(error: absl_flags.Error) -> str:
 # ---- Help --------------------------------------------------------------------------------------------------------
 
 
-def usage(title: str, cls: type[Config]) -> str:
+def usage(cls: type[Config], program: str) -> str:
     """The text that `--help` prints.
 
     Args:
-        title: what the command does and how it is called.
-        cls: the class of its options.
+        cls: the class of its options; its docstring says what the command does.
+        program: how the command is called.
 
     Returns:
         Text of at most 100 columns, each flag with its default and what it accepts.
     """
-    lines = [title.strip(), ""]
+    lines = [inspect.cleandoc(cls.__doc__ or "").replace("PROGRAM", program), ""]
     shown: set[str] = set()
     for part in sections(cls):
         lines += [inspect.cleandoc(part.__doc__ or "").removesuffix("."), ""]

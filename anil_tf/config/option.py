@@ -7,10 +7,8 @@ of values, search ranges and what a finished run may change are derived from it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import sys
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from anil_tf.config.errors import InputError
@@ -237,8 +235,7 @@ def _received(one: Option, value: Any) -> str:
     return ("true" if value else "false") if one.kind is bool else str(value)
 
 
-@functools.cache
-def options(cls: type[Config]) -> Mapping[str, Option]:
+def options(cls: type[Config]) -> dict[str, Option]:
     """The options of a config class by their names, in the order of its parts."""
     fields = {field.name: field.metadata for field in dataclasses.fields(cls)}
     names = [name for part in cls.__mro__ for name in vars(part).get("__annotations__", {})]
