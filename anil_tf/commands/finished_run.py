@@ -108,10 +108,10 @@ class FinishedRun:
                 "inner_steps": 0,
                 "head_initialization": config.head_initialization,
             }
-        elif learner.adapted_head.rows is not None and learner.adapted_head.rows != tasks.ways:
+        elif (rows := learner.adapted_head.rows) not in (None, tasks.ways):
             raise InputError(
-                f"the run in {self.directory} has a free head, which has one learned row for each of {learner.adapted_head.rows} "
-                f"ways; expected --ways={learner.adapted_head.rows}, --head=nil, or a run with another --head.",
+                f"the run in {self.directory} has a free head, which has one learned row for each of {rows} ways; "
+                f"expected --ways={rows}, --head=nil, or a run with another --head.",
                 {"ways": str(tasks.ways)},
             )
         with input_errors(config, "head_initialization", *changeable()):

@@ -97,7 +97,8 @@ def refuse_another_class_split(config: Training, run: Training, option: str) -> 
     if config.split_seed != run.split_seed and not is_other_data:
         raise config.error(
             f"the classes of the run in --{option} were split with --split_seed={run.split_seed}, so that "
-            f"some of these would be classes it was trained on; expected --split_seed={run.split_seed}, or another --dataset.",
+            f"some of these would be classes it was trained on; expected --split_seed={run.split_seed}, or "
+            "another --dataset.",
             "split_seed",
         )
 

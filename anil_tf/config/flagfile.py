@@ -32,6 +32,16 @@ def lines(config: Config) -> dict[str, str]:
     return made
 
 
+def given_lines(config: Config) -> list[str]:
+    """The options that a user gave, as flags: what repeats a command."""
+    known = options(type(config))
+    return [
+        _line(option.flag or name, option, getattr(config, name))
+        for name, option in known.items()
+        if name in config.given and getattr(config, name) is not None
+    ]
+
+
 def _line(flag: str, option: Option, value: Any) -> str:
     if option.kind is bool:
         return f"--{flag}" if value else f"--no{flag}"
