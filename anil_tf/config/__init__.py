@@ -6,6 +6,8 @@
     adaptation.py  the inner loop; `MetaLearner` holds it
     heads.py       what is to be known of each kind of head before it is built
     outer_loop.py  how the initial weights are learned
+    training.py    all of these, which is a training
+    finished_run.py  commands that start from a finished run
     search.py      what a search tries
     study.py       the paper's experiments
     commands.py    the options of each command, made of these parts
@@ -24,12 +26,11 @@ from anil_tf.config.commands import Evaluate as Evaluate
 from anil_tf.config.commands import Export as Export
 from anil_tf.config.commands import Reproduce as Reproduce
 from anil_tf.config.commands import Train as Train
-from anil_tf.config.commands import Training as Training
 from anil_tf.config.commands import Tune as Tune
 from anil_tf.config.errors import InputError as InputError
 from anil_tf.config.errors import input_errors as input_errors
 from anil_tf.config.option import Choices as Choices
 from anil_tf.config.option import Config as Config
 from anil_tf.config.option import Range as Range
-from anil_tf.config.option import given as given
 from anil_tf.config.option import options as options
+from anil_tf.config.training import Training as Training

@@ -5,57 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from anil_tf.config.adaptation import AUTO, Adaptation
-from anil_tf.config.data import Data
+from anil_tf.config.finished_run import FromRun
 from anil_tf.config.heads import HEADS
-from anil_tf.config.network import Network
 from anil_tf.config.option import Config, option
-from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.config.search import Search
 from anil_tf.config.study import Study
+from anil_tf.config.training import Training
 
 _Problem = tuple[tuple[str, ...], str]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training(Data, Network, Adaptation, OuterLoop):
-    """All that a training is made of but its directory; train, tune, evaluate, export and the study have it."""
-
-    def contradictions(self) -> Iterator[_Problem]:
-        """Options of different parts that do not go together."""
-        head = HEADS[self.head_initialization]
-        if self.training_ways not in (None, self.ways) and not head.any_number_of_ways:
-            yield (
-                ("training_ways", "head_initialization"),
-                "a free head has one row per class; expected the number of ways, or another head.",
-            )
-        for name in self.measured_options:
-            why = self._why_not_measured()
-            if why:
-                yield (name,), f"{why}; expected a number, or no --{name}."
-
-    @property
-    def measured_options(self) -> list[str]:
-        """The options that are "auto", to be measured when training begins."""
-        return [name for name in ("inner_step_size", "inner_steps") if getattr(self, name) == AUTO]
-
-    def _why_not_measured(self) -> str:
-        if not HEADS[self.head_initialization].has_inner_loop:
-            return f"--head={self.head_initialization} adapts in closed form and has no inner steps"
-        if self.differentiation == "implicit":
-            return "--differentiation=implicit goes to the minimum, whatever the steps"
-        if self.strategy == "multi_worker":
-            return "with --strategy=multi_worker each machine would measure for itself"
-        return ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunDirectory(Config):
     """Run: where results go."""
 
-    run_dir: str | None = option(
+    run_dir: str = option(
         str,
-        None,
+        "",
         "The run's directory. An existing run with the same flags goes on where it stopped.",
         text="a directory",
         is_directory=True,
@@ -99,7 +65,7 @@ class Evaluation(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluate(Evaluation, Train):
+class Evaluate(Evaluation, RunDirectory, FromRun):
     """Evaluates a finished run: PROGRAM --run_dir=DIR --split=test --episodes=1000.
 
     Ways, shots, queries, inner steps and step size, inner_l2, normalization, data set and batch are those of the run
@@ -172,16 +138,16 @@ class Tune(Search, Training):
 class ExportFiles(Config):
     """Export."""
 
-    run_dir: str | None = option(
+    run_dir: str = option(
         str,
-        None,
+        "",
         "The finished run that is exported.",
         text="a run directory",
         required=True,
     )
-    output_dir: str | None = option(
+    output_dir: str = option(
         str,
-        None,
+        "",
         "The directory that is made of it.",
         text="a directory",
         required=True,
@@ -221,7 +187,7 @@ class ExportFiles(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Export(ExportFiles, Training):
+class Export(ExportFiles, FromRun):
     """Exports a finished run: PROGRAM --run_dir=DIR --output_dir=OUT --format=saved_model.
 
     The export still learns: it takes a few examples of new classes, and then names images. OUT holds the model,
@@ -246,8 +212,8 @@ class Export(ExportFiles, Training):
 class Page(Config):
     """Page."""
 
-    export_dir: str | None = option(
-        str, None, "What bin/export.py wrote.", text="a directory", required=True
+    export_dir: str = option(
+        str, "", "What bin/export.py wrote.", text="a directory", required=True
     )
     variant: str | None = option(
         str,

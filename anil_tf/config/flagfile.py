@@ -32,6 +32,16 @@ def lines(config: Config) -> dict[str, str]:
     return made
 
 
+def given_lines(config: Config) -> list[str]:
+    """The options that a user gave, as flags: what repeats a command."""
+    known = options(type(config))
+    return [
+        _line(option.flag or name, option, getattr(config, name))
+        for name, option in known.items()
+        if name in config.given and getattr(config, name) is not None
+    ]
+
+
 def _line(flag: str, option: Option, value: Any) -> str:
     if option.kind is bool:
         return f"--{flag}" if value else f"--no{flag}"
@@ -99,3 +109,8 @@ def differences(first: Config, second: Config) -> Mapping[str, tuple[str | None,
         for flag in dict.fromkeys([*one, *other])
         if one.get(flag) != other.get(flag)
     }
+
+
+def is_same_folder(*folders: str | None) -> bool:
+    """Whether paths of options name one folder."""
+    return len({folder and os.path.realpath(os.path.expanduser(folder)) for folder in folders}) == 1

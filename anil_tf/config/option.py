@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from anil_tf.config.errors import InputError
 
@@ -103,6 +103,8 @@ class Option:
         """
         if value is None and self.default is None:
             return None
+        if self.required and value == "":
+            raise ValueError(f"expected {self.accepted}, received none.")
         try:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
@@ -196,10 +198,21 @@ class Config:
             try:
                 object.__setattr__(self, name, one.parse(value))
             except ValueError as error:
+                if value == "":
+                    raise InputError(f"--{name}: {error}") from None
                 raise InputError(str(error), {one.flag or name: _received(one, value)}) from None
         for part in type(self).__mro__:
             for names, problem in vars(part).get("contradictions", lambda self: ())(self):
                 raise self.error(problem, *names)
+
+    @classmethod
+    def from_given(cls, **given: Any) -> Self:
+        """A config of the options that a user gave, the others being at their defaults.
+
+        Args:
+            **given: values by option.
+        """
+        return cls(given=frozenset(given), **given)
 
     def error(self, text: str, *names: str) -> InputError:
         """An `InputError` that names some options and their values.
@@ -224,11 +237,6 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Option name to value."""
         return {name: getattr(self, name) for name in options(type(self))}
-
-
-def given(cls: type[C], **values: Any) -> C:
-    """A config whose options were given by a user, all others being at their defaults."""
-    return cls(given=frozenset(values), **values)
 
 
 def _received(one: Option, value: Any) -> str:

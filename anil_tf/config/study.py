@@ -23,9 +23,9 @@ EXPERIMENTS = (
 class Study(Config):
     """Study: the paper's experiments."""
 
-    experiment: str | None = option(
+    experiment: str = option(
         str,
-        None,
+        "",
         """Which experiment; all = every one of the paper, with a page that tells the story in order. advice asks
         whether --inner_step_size=auto does as well as a search.""",
         choices=(*EXPERIMENTS, "all"),
@@ -38,9 +38,9 @@ class Study(Config):
         meta-steps (all: 75 minutes), long = 5 seeds, 1000 meta-steps, full = the paper's.""",
         choices=("smoke", "small", "long", "full"),
     )
-    output_dir: str | None = option(
+    output_dir: str = option(
         str,
-        None,
+        "",
         "Where results go. Finished cells in it are not run again.",
         text="a directory",
         required=True,

@@ -157,7 +157,9 @@ def _is_harmless(name: str, before: Any, now: Any) -> bool:
         return True
     if name == "data_dir":
         # TFDS' data are the same wherever they lie; a folder of images is the data set itself.
-        return now.dataset != "image_folder" or _same_folder(before.data_dir, now.data_dir)
+        return now.dataset != "image_folder" or flagfile.is_same_folder(
+            before.data_dir, now.data_dir
+        )
     if name == "epochs":
         # Any other schedule spreads over the epochs of the run.
         return now.epochs > before.epochs and now.schedule == "constant"
@@ -170,7 +172,3 @@ def _hint(name: str, before: Any, now: Any) -> str:
     if now.epochs > before.epochs:
         return " (only a run with --schedule=constant can be extended)"
     return " (an extension may only raise it)"
-
-
-def _same_folder(*folders: str | None) -> bool:
-    return len({folder and os.path.realpath(os.path.expanduser(folder)) for folder in folders}) == 1
