@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anil_tf.models import conv4, mlp, resnet12, smooth_conv4, split
 from tests.learners import precision
@@ -64,23 +63,6 @@ def test_no_bias_before_batch_normalisation(model):
     assert split(model, 1)[1].layers[-1].use_bias
 
 
-def test_relu_after_max_pooling_equals_relu_before_it():
-    model = conv4(input_shape=(32, 32, 3), classes=5, filters=8)
-    kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds.index("MaxPooling2D") < kinds.index("ReLU")
-    inputs = keras.Input((32, 32, 3))
-    tensor, pooling = inputs, None
-    for layer in model.layers[1:]:
-        if isinstance(layer, keras.layers.MaxPooling2D):
-            pooling = layer
-        elif isinstance(layer, keras.layers.ReLU):
-            tensor = pooling(layer(tensor))
-        else:
-            tensor = layer(tensor)
-    images = pixels(3, (32, 32, 3))
-    np.testing.assert_array_equal(model(images), keras.Model(inputs, tensor)(images))
-
-
 @pytest.mark.parametrize("input_shape", IMAGES)
 def test_resnet12_halves_at_each_block_and_averages(input_shape):
     model = resnet12(input_shape=input_shape, classes=5, filters=(2, 3, 4, 5))
@@ -125,37 +107,6 @@ def test_smooth_conv4_features_have_unit_scale_whatever_the_contrast():
     assert np.mean(np.std(features, axis=0)) > 0.5  # and they tell images apart
     np.testing.assert_allclose(body(128 + 10 * images), features, atol=1e-3)
     assert np.all(np.isfinite(body(np.full([1, 32, 32, 3], 255.0))))  # nothing in the picture
-
-
-def test_smooth_conv4_has_third_derivatives():
-    """Along a line in weight space: the tapes' third derivative against differences of their second."""
-    keras.utils.set_random_seed(0)
-    with precision("float64"):
-        model = smooth_conv4(input_shape=(16, 16, 1), classes=3, filters=2)
-    images = tf.constant(pixels(3, (16, 16, 1)), tf.float64)
-    start = [tf.convert_to_tensor(v) for v in model.trainable_variables]
-    random = np.random.default_rng(1)
-    line = [tf.constant(random.normal(size=v.shape)) for v in start]
-
-    def along(t):
-        weights = [v + t * step for v, step in zip(start, line, strict=True)]
-        outputs, _ = model.stateless_call(weights, [], images)
-        return tf.reduce_mean(tf.nn.log_softmax(outputs)[:, 0])
-
-    def derivative(function):
-        def slope(t):
-            with tf.GradientTape() as tape:
-                tape.watch(t)
-                value = function(t)
-            return tape.gradient(value, t)
-
-        return slope
-
-    second, t = derivative(derivative(along)), tf.constant(0.1, tf.float64)
-    third = derivative(second)(t)
-    differences = (second(t + 1e-5) - second(t - 1e-5)) / 2e-5
-    assert abs(third) > 1e-2
-    np.testing.assert_allclose(third, differences, rtol=1e-6)
 
 
 @pytest.mark.parametrize("input_shape", [(1,), (7,), (4, 4, 2)])

@@ -73,18 +73,6 @@ def test_given_variables_take_the_place_of_the_models_own():
     assert len(used) == 1
 
 
-def test_gradients_reach_the_given_variables_twice():
-    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, activation="tanh")])
-    variables = [tf.convert_to_tensor(v) for v in model.trainable_variables]
-    with tf.GradientTape() as outer:
-        outer.watch(variables)
-        with tf.GradientTape() as inner:
-            inner.watch(variables)
-            value = tf.reduce_sum(pure_call(model, variables, ONES, statistics=Moving())[0])
-        slope = tf.add_n([tf.reduce_sum(g**2) for g in inner.gradient(value, variables)])
-    assert all(np.abs(g).max() > 0 for g in outer.gradient(slope, variables))
-
-
 def test_dropout_is_on_exactly_when_a_seed_is_given():
     outputs, _ = pure_call(TWO_DROPOUTS, None, ONES, statistics=Moving())
     np.testing.assert_array_equal(outputs, np.ones([6, 16]))
