@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from anil_tf.study.figures import Panel, Series
 
 TRAINING, TIMING = "training.run", "timing.run"  # kinds of cells
-_RUNNERS = {TRAINING: "anil_tf.study.training:run", TIMING: "anil_tf.study.timing:run"}
 LEVEL, PROGRESS = "level", "progress"
 UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
 DIVERGED = "A run that diverged counts, from there on, as chance, ln(ways), or as its own start where that is higher."
@@ -129,7 +128,7 @@ def training_cells(
     """
     return [
         Cell(
-            _RUNNERS[TRAINING],
+            TRAINING,
             {
                 **_learner_settings(condition, scale, data, steps, seed),
                 "meta_steps": meta_steps or scale.meta_steps,
@@ -151,7 +150,7 @@ def timing_cells(condition: Condition, scale: Scale, data: Data) -> list[Cell]:
     """A timing, alone on the machine, for each N: time depends neither on the seed nor on alpha and lambda."""
     return [
         Cell(
-            _RUNNERS[TIMING],
+            TIMING,
             {
                 **_learner_settings(condition, scale, data, steps, scale.seeds[0]),
                 "repeats": scale.timing_steps,
