@@ -10,7 +10,6 @@ everything but results.csv anew from it.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shlex
@@ -34,7 +33,9 @@ def main() -> int:
     failed = [] if FLAGS.from_results else _run_cells()
     sections, unreadable = _present_all()
     if FLAGS.experiment == _ALL and sections:
-        _write_page(sections)
+        from anil_tf.study import present
+
+        present.write_page(_output(), sections)
     for text in (*failed, *unreadable):
         print(f"reproduce.py: {text}", file=sys.stderr)
     return flags.EXIT_FAILED if failed or unreadable else flags.EXIT_DONE
@@ -143,7 +144,9 @@ def _check_data() -> None:
 
 def _present_all() -> tuple[list[Any], list[str]]:
     """Claims, pictures and a report for every table; what there is for the page, and what failed."""
-    folders = list(_folders())
+    from anil_tf.study import markdown, present
+
+    folders = present.folders(_output()) if FLAGS.experiment == _ALL else _only_folder()
     if not folders and FLAGS.from_results:
         raise InputError(
             f"--from_results: expected a results.csv with its about.json in {FLAGS.output_dir}"
@@ -152,63 +155,29 @@ def _present_all() -> tuple[list[Any], list[str]]:
     sections, failed = [], []
     for folder in folders:
         try:
-            sections.append(_present(folder))
+            section = present.present(folder, _output())
         except Exception as error:  # the other experiments are worth having
             if FLAGS.verbosity >= 1:
                 traceback.print_exc()
             failed.append(f"{folder}: {type(error).__name__}: {' '.join(str(error).split())}")
+            continue
+        sections.append(section)
+        found = markdown.in_short(section.outcomes)
+        print(f"{section.experiment.name} ({section.about['scale']}): {found}")
+        for one in section.outcomes:
+            print(f"  {markdown.verdict_on([one])}: {one.claim.sentence}".replace("**", ""))
     return sections, failed
 
 
-def _present(folder: pathlib.Path) -> Any:
-    """Judges, draws and reports the table in a folder; returns its section of the page."""
-    from anil_tf.study import claims, report, results
-    from anil_tf.study.section import Section
-
-    about = _read_about(folder)
-    experiment = _experiment(about["experiment"])
-    frame = results.read(folder / "results.csv")
-    found = experiment.judge(frame)
-    claims.write(found, folder / "claims.json")
-    pictures = experiment.draw(frame, folder)
-    facts = _facts(about) | results.sizes(frame)
-    report.write(folder / "report.md", experiment, found, pictures, experiment.tables(frame), facts)
-    print(f"{about['experiment']} ({about['scale']}): {report.in_short(found)}")
-    for claim in found:
-        why = f", by design ({claim.reason})" if claim.reason else ""
-        print(f"  {claims.MARKS[claim.verdict]} {claim.verdict}{why}: {claim.claim}")
-    return Section(experiment, found, pictures, facts, os.path.relpath(folder, _output()))
-
-
-def _write_page(sections: list[Any]) -> None:
-    from anil_tf.study import page
-
-    page.write(_output() / "README.md", sections, _facts(_read_about(_output())))
-
-
-def _folders() -> Iterator[pathlib.Path]:
-    """Folders with a table, in the order of the story; one experiment may have several, at other scales."""
-    from anil_tf.study.experiments import NAMES, OWN
-    from anil_tf.study.scale import SCALES
-
-    names = [*NAMES, *OWN]
-    if FLAGS.experiment != _ALL:
-        about = _read_about(_output())
-        if about.get("experiment", FLAGS.experiment) != FLAGS.experiment:
-            raise InputError(
-                f"--experiment={FLAGS.experiment}: {FLAGS.output_dir} holds results of "
-                f"--experiment={about['experiment']}."
-            )
-        if about and (_output() / "results.csv").exists():
-            yield _output()
-        return
-    found = {}
-    for folder in sorted(_output().glob("*/")):
-        about = _read_about(folder)
-        if about.get("experiment") in names and (folder / "results.csv").exists():
-            scale = [*SCALES].index(about["scale"])
-            found[folder] = (names.index(about["experiment"]), scale, about["dataset"])
-    yield from sorted(found, key=found.__getitem__)
+def _only_folder() -> list[pathlib.Path]:
+    """The output folder, if it has a table of the one experiment that is wanted."""
+    about = _read_about(_output())
+    if about.get("experiment", FLAGS.experiment) != FLAGS.experiment:
+        raise InputError(
+            f"--experiment={FLAGS.experiment}: {FLAGS.output_dir} holds results of "
+            f"--experiment={about['experiment']}."
+        )
+    return [_output()] if about and (_output() / "results.csv").exists() else []
 
 
 # ---- Names, and about.json -------------------------------------------------------------------------------------------
@@ -220,17 +189,18 @@ def _output() -> pathlib.Path:
 
 def _wanted() -> dict[str, pathlib.Path]:
     """The experiments to run, and where each of them goes."""
-    from anil_tf.study.experiments import NAMES
+    from anil_tf.study import experiments
 
     if FLAGS.experiment == _ALL:
-        return {name: _output() / name for name in NAMES}
+        wanted = [one.name for one in experiments.load_all() if one.in_all]
+        return {name: _output() / name for name in wanted}
     return {FLAGS.experiment: _output()}
 
 
 def _experiment(name: str) -> Any:
-    from anil_tf.study.experiments import EXPERIMENTS
+    from anil_tf.study import experiments
 
-    return EXPERIMENTS[name]
+    return experiments.load(name)
 
 
 def _identity(name: str) -> dict[str, str]:
@@ -269,23 +239,16 @@ def _seeds(cells: list[Any]) -> set[int]:
     return {cell.settings.get("seed") for cell in cells} & known
 
 
-def _facts(about: dict[str, Any]) -> dict[str, Any]:
-    """What a report says of how it was run."""
-    return {key: value for key, value in about.items() if key != "experiment"}
-
-
 def _read_about(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / "about.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    from anil_tf.study import present
+
+    return present.read_about(folder)
 
 
 def _write_about(folder: pathlib.Path, about: dict[str, Any]) -> None:
-    """Writes about.json; what is already known there and not said again stays."""
-    from anil_tf.files import write_atomically
+    from anil_tf.study import present
 
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_read_about(folder) | about, indent=2) + "\n"
-    write_atomically(folder / "about.json", text)
+    present.write_about(folder, about)
 
 
 def _how_to_go_on() -> str:
