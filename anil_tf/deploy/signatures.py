@@ -54,8 +54,7 @@ class Signatures:
             )
         self.classifies = learner.inner_loss == "cross_entropy"
         self.takes_images = self.classifies and len(self._image_shape) == 3
-        is_free = learner.head_initialization == "free"
-        self.rows = int(learner.head.output_shape[-1]) if is_free and self.classifies else None
+        self.rows = learner.adapted_head.rows if self.classifies else None
         self.layout = state_layout(learner, normalization)
         if normalization == "episode":
             self._joint = learner.replace(normalization="episode", ways=None)
