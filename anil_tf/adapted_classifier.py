@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from anil_tf.config.heads import names_of
 from anil_tf.models.normalization import Statistics
 
 # Images per pass of `predict`: bounds memory, whatever the number of images.
@@ -82,38 +82,32 @@ class AdaptedClassifier:
 class AdaptationFunctions:
     """The two steps of adaptation and prediction, compiled once for any number of images, examples and ways."""
 
-    def __init__(
-        self,
-        task_state: Callable[[tf.Tensor, tf.Tensor, int | tf.Tensor], TaskState],
-        answer: Callable[[tf.Tensor, TaskState], tf.Tensor],
-        *,
-        image_shape: tuple[int, ...],
-        classifies: bool,
-        rows: int | None,
-    ):
+    def __init__(self, learner: Any, normalization: str):
         """Compiles the two steps of a learner.
 
         Args:
-            task_state: support images [n, *image_shape], labels (int [n], or targets [n, dimensions]) and the number
-                of classes -> state.
-            answer: images [count, *image_shape] and state -> outputs [count, ways].
-            image_shape: shape of one image.
-            classifies: whether labels are classes.
-            rows: classes of a free head, which has one row for each; None for a head that takes any number.
+            learner: a `MetaLearner`.
+            normalization: "support" or "running".
         """
-        self._image_shape, self._classifies, self._rows = image_shape, classifies, rows
-        images = tf.TensorSpec([None, *image_shape], tf.float32)
+        self._image_shape = tuple(learner.body.input_shape[1:])
+        self._classifies = learner.inner_loss == "cross_entropy"
+        rows = self._rows = learner.adapted_head.rows
+        images = tf.TensorSpec([None, *self._image_shape], tf.float32)
         classes = tf.TensorSpec([None], tf.int32)
-        labels = classes if classifies else tf.TensorSpec([None, None], tf.float32)
+        labels = classes if self._classifies else tf.TensorSpec([None, None], tf.float32)
 
         @tf.function(input_signature=[images, labels, tf.TensorSpec([], tf.int32)])
         def adapt(support: tf.Tensor, targets: tf.Tensor, ways: tf.Tensor) -> TaskState:
-            return task_state(support, targets, rows or ways)
+            return learner.task_state(support, targets, rows or ways, normalization)
 
         outputs = adapt.get_concrete_function().structured_outputs
         state = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
-        self.adapt = adapt
-        self.answer = tf.function(answer, input_signature=[images, state])
+
+        @tf.function(input_signature=[images, state])
+        def answer(images: tf.Tensor, state: TaskState) -> tf.Tensor:
+            return learner.answer(images, state, normalization)
+
+        self.adapt, self.answer = adapt, answer
 
     def check(self, images: Any) -> np.ndarray:
         """Returns images as a float32 batch, or says what is wrong with them."""
@@ -148,7 +142,7 @@ class AdaptationFunctions:
         if self._rows is not None and len(classes) != self._rows:
             raise ValueError(
                 f"A free head has one learned row per class, {self._rows} here. Received: {len(classes)} classes. "
-                "Train with head_initialization='zero' or 'prototype' for any number of classes."
+                f"Train with head_initialization={names_of(any_number_of_ways=True)} for any number of classes."
             )
         if len(classes) < 2:
             raise ValueError(

@@ -1,6 +1,6 @@
 """The inner loop of a head: from the support features of every task to its adapted head.
 
-This is where a head (`models/heads.py`) meets the derivatives of adaptation (`adaptation/`): it poses the inner problem
+This is where a head (`models/heads/`) meets the derivatives of adaptation (`adaptation/`): it poses the inner problem
 that the settings describe, in closed form where the head is linear, and hands it to the engine that
 `differentiation` names.
 """
@@ -14,14 +14,15 @@ import tensorflow as tf
 from anil_tf.adaptation import explicit, span_problem, unrolled
 from anil_tf.adaptation.implicit import minimum
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import LOSSES, inner_loss
 from anil_tf.adaptation.over_tasks import over_tasks
 from anil_tf.adaptation.problem import InnerProblem, TapedProblem, Tensors
-from anil_tf.models.heads import Head
-from anil_tf.models.normalization import Source
+from anil_tf.config.adaptation import Adaptation
+from anil_tf.config.heads import HEADS, names_of
+from anil_tf.models.heads.base import Head
+from anil_tf.models.keras_internals import flattened_layers
+from anil_tf.models.normalization import Batch, Moving, Source, Statistics, batch_normalizations
 from anil_tf.models.structure import draws_at_random, has_convolutions, is_linear
-
-DIFFERENTIATIONS = ("explicit", "unrolled", "implicit", "first_order", "truncated")
 
 
 class PosedProblem(NamedTuple):
@@ -46,61 +47,84 @@ class InnerLoop:
 
     Attributes:
         head: what is adapted.
-        positions: which of its tensors move; the others stay where they start (BOIL).
+        adaptation: how.
         loss: of the support, "cross_entropy" or "squared_error".
-        l2: lambda, weight of half the squared norm of the moving tensors.
-        steps: N; "implicit" goes on to the minimum instead.
-        differentiation: "unrolled" (tapes), "explicit" (Proposition 1), "implicit" (the minimum, by the implicit
-            function theorem), "first_order" (steps count as constants) or "truncated" (all but the last ones do).
-        truncated_to: for "truncated", how many steps are differentiated through.
-        solver: for "implicit", "newton" or "gradient_descent".
-        tolerance: for "implicit", the norm of the support gradient at which adaptation ends.
         differentiates_features: whether anything below the head learns; if not, no derivative by features is taken.
+
+    Raises:
+        ValueError: for an adaptation that this head cannot have.
     """
 
     head: Head
-    positions: tuple[int, ...]
+    adaptation: Adaptation
     loss: str
-    l2: float
-    steps: int
-    differentiation: str
-    truncated_to: int | None
-    solver: str
-    tolerance: float
     differentiates_features: bool
 
     def __post_init__(self):
-        """Refuses settings that contradict each other."""
-        if self.differentiation == "implicit":
-            self._check_that_a_minimum_exists()
-        if self.differentiation != "first_order" and self.steps and self.head.has_inner_loop:
-            _check_second_derivatives(self.head.model)
-        if (self.differentiation == "truncated") != (self.truncated_to is not None):
+        """Refuses what depends on the layers of the head; the rest is checked where `adaptation` is made."""
+        if self.loss not in LOSSES:
+            raise ValueError(f"inner_loss={self.loss}: expected one of {', '.join(LOSSES)}.")
+        kind = self.adaptation.head_initialization
+        if self.loss == "squared_error" and HEADS[kind].classifies_only:
             raise ValueError(
-                "differentiation='truncated' and truncated_to, its number of steps, go together. Received: "
-                f"differentiation={self.differentiation!r}, truncated_to={self.truncated_to}."
+                f"A {kind} head needs classes, and inner_loss='squared_error' has numbers. Use a "
+                f"{names_of(classifies_only=False)} head."
             )
-        if self.truncated_to is not None and self.truncated_to < 1:
+        if not self.head.adapted_names:
             raise ValueError(
-                f"truncated_to must be 1 or more; first_order is 0. Received: {self.truncated_to}."
+                "The head has nothing to adapt: it has no trainable variables. Unfreeze it."
             )
-
-    def _check_that_a_minimum_exists(self) -> None:
-        if not self._has_closed_form:
+        if not self.positions:
+            raise ValueError(
+                "frozen_in_adaptation='head' leaves nothing to adapt. Raise adapted_layers to 2 or more."
+            )
+        if self.adaptation.engine == "implicit" and not self._has_closed_form:
             raise ValueError(
                 "differentiation='implicit' needs a strongly convex inner problem, which takes a head of one linear "
-                "layer, adapted as a whole: adapted_layers=1 and a free, zero or prototype head. Use 'explicit' here."
+                f"layer, adapted as a whole: adapted_layers=1 and a {names_of(has_inner_loop=True)} head. Use "
+                "'explicit' here."
             )
-        if self.l2 <= 0:
-            raise ValueError(
-                "differentiation='implicit' needs inner_l2 > 0: without it separable examples have no minimum. "
-                f"Received: inner_l2={self.l2:g}."
-            )
+        if self.takes_second_derivatives and self.has_inner_loop:
+            _check_second_derivatives(self.head.model)
+
+    @property
+    def has_inner_loop(self) -> bool:
+        """Whether gradient descent follows the start of the head."""
+        return HEADS[self.adaptation.head_initialization].has_inner_loop
+
+    @property
+    def positions(self) -> list[int]:
+        """Which of the head's tensors move; the others stay where they start (BOIL)."""
+        frozen = self.adaptation.frozen_in_adaptation == "head"
+        last = self.head.last_layer_tensors if frozen else 0
+        return list(range(len(self.head.adapted_names) - last))
+
+    @property
+    def adapted_names(self) -> list[str]:
+        """Names of the tensors that move."""
+        return [self.head.adapted_names[position] for position in self.positions]
+
+    @property
+    def step_size_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the learned step sizes; empty where they are fixed."""
+        if self.adaptation.learned_inner_step_size == "per_variable":
+            return [self.head.step_size_shapes[position] for position in self.positions]
+        return [()] if self.adaptation.learned_inner_step_size == "scalar" else []
+
+    @property
+    def steps(self) -> int:
+        """N; "implicit" goes on to the minimum instead."""
+        return int(self.adaptation.inner_steps)
+
+    @property
+    def takes_second_derivatives(self) -> bool:
+        """Whether the meta-gradient differentiates through an inner step."""
+        return self.adaptation.engine != "first_order" and self.steps > 0
 
     @property
     def _has_closed_form(self) -> bool:
         everything = len(self.positions) == len(self.head.adapted_names)
-        return everything and self.head.has_inner_loop and is_linear(self.head.model)
+        return everything and self.has_inner_loop and is_linear(self.head.model)
 
     def mode(self, training: bool) -> str:
         """How to go over the tasks: a task's own filters, and masks from its own seed, cannot be vectorised."""
@@ -123,19 +147,53 @@ class InnerLoop:
             features: of the support, [B, n_s, ...].
             labels: of the support, int [B, n_s] (squared error: targets [B, n_s, dimensions]).
             ways: number of classes.
-            source: where the batch normalisation of the head takes its statistics from.
+            source: where the batch normalisation of the head takes its statistics from: its own, or the support.
             step_sizes: alpha for each moving tensor.
             dropout_seeds: int [B, 2]; dropout is on exactly when they are given.
 
         Returns:
             The tensors of the adapted heads, each [B, ...], those that do not move among them.
         """
-        if not self.head.has_inner_loop:
-            return self._start(features, labels, ways, source)
+        if not self.has_inner_loop:
+            return self._start(features, labels, ways, of_support(source))
         posed = self.pose(features, labels, ways=ways, source=source, dropout_seeds=dropout_seeds)
         sizes = [_in_precision_of(features, size) for size in step_sizes]
         adapted = self._descend(posed.problem, posed.start, posed.shared, sizes)
         return self.whole(adapted, posed.fixed)
+
+    def answer(
+        self,
+        adapted: Tensors,
+        features: tf.Tensor,
+        support: int | tf.Tensor,
+        *,
+        source: Source,
+        dropout_seeds: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, Statistics]:
+        """Applies the adapted head of each task to its queries.
+
+        Args:
+            adapted: the tensors of the heads, each [B, ...].
+            features: of support, then queries, [B, n_s + n_q, ...].
+            support: n_s.
+            source: where the batch normalisation of the head takes its statistics from.
+            dropout_seeds: int [B, 2]; dropout is on exactly when they are given.
+
+        Returns:
+            Logits [B, n_q, ways], and the statistics used, each [B, channels].
+        """
+        answers_together = bool(batch_normalizations(self.head.learned_model or self.head.model))
+
+        def of_one_task(task: tuple[Tensors, tf.Tensor, Any]) -> tuple[tf.Tensor, Statistics]:
+            tensors, rows, seed = task
+            seed = None if dropout_seeds is None else seed
+            if answers_together:
+                logits, statistics = self.head(tensors, rows, source, seed)
+                return logits[support:], statistics
+            return self.head(tensors, rows[support:], source, seed)
+
+        tasks = (adapted, features, () if dropout_seeds is None else dropout_seeds)
+        return over_tasks(of_one_task, tasks, mode=self.mode(dropout_seeds is not None))
 
     def pose(
         self,
@@ -151,11 +209,12 @@ class InnerLoop:
         Raises:
             ValueError: for a head that adapts in closed form, which poses no problem to gradient descent.
         """
-        if not self.head.has_inner_loop:
+        if not self.has_inner_loop:
             raise ValueError(
-                "This head adapts in closed form and has no inner loop, hence no inner problem. Expected a free, zero "
-                "or prototype head."
+                "This head adapts in closed form and has no inner loop, hence no inner problem. Expected a "
+                f"{names_of(has_inner_loop=True)} head."
             )
+        source = of_support(source)
         start = self._start(features, labels, ways, source)
         moving = [start[position] for position in self.positions]
         fixed = [tensor for i, tensor in enumerate(start) if i not in self.positions]
@@ -186,17 +245,17 @@ class InnerLoop:
         dropout_seeds: tf.Tensor | None,
     ) -> tuple[Any, Tensors]:
         """The inner problem, and the tensors that it shares with the outer loop."""
-        if self._has_closed_form and self.differentiation != "unrolled":
+        if self._has_closed_form and self.adaptation.engine != "unrolled":
             if self.loss == "cross_entropy":
-                classes = tf.cast(labels, tf.int32)
                 tf.debugging.assert_less(
-                    classes, ways, "A support label is not below the number of ways."
+                    tf.cast(labels, tf.int32),
+                    ways,
+                    "A support label is not below the number of ways.",
                 )
-                targets = tf.one_hot(classes, ways, dtype=features.dtype)
-            else:
-                columns = ways if isinstance(ways, int) else None
-                targets = tf.ensure_shape(tf.cast(labels, features.dtype), [None, None, columns])
-            return LinearProblem(targets, loss=self.loss, l2=self.l2), [_flat(features)]
+            problem = LinearProblem.of_labels(
+                labels, ways, dtype=features.dtype, loss=self.loss, l2=self.adaptation.inner_l2
+            )
+            return problem, [_flat(features)]
 
         seeds = () if dropout_seeds is None else dropout_seeds
 
@@ -206,8 +265,7 @@ class InnerLoop:
                 *shared, features = shared
             seed = None if dropout_seeds is None else _fold(seed, step + 1)
             outputs, _ = self.head(self.whole(adapted, shared), features, source, seed)
-            value = LOSSES[self.loss](outputs, labels)
-            return value + self.l2 * half_squared_norm(adapted) if self.l2 else value
+            return inner_loss(outputs, labels, adapted, loss=self.loss, l2=self.adaptation.inner_l2)
 
         mode = self.mode(dropout_seeds is not None)
         if self.differentiates_features:
@@ -217,48 +275,38 @@ class InnerLoop:
     def _descend(
         self, problem: Any, start: Tensors, shared: Tensors, step_sizes: list[tf.Tensor | float]
     ) -> Tensors:
-        if self.differentiation == "implicit":
+        engine, how = self.adaptation.engine, self.adaptation
+        if engine == "implicit":
             return minimum(
                 problem,
                 start,
                 shared,
-                solver=self.solver,
-                tolerance=self.tolerance,
+                solver=how.inner_solver,
+                tolerance=how.inner_tolerance,
                 step_sizes=step_sizes,
             )
-        if self._stays_in_span(problem, shared, step_sizes):
+        if self._stays_in_span(problem, shared):
             return span_problem.gradient_descent(
-                problem,
-                start,
-                shared[0],
-                steps=self.steps,
-                step_size=step_sizes[0],
+                problem, start, shared[0], steps=self.steps, step_size=step_sizes[0]
             )
-        descent = unrolled if self.differentiation == "unrolled" else explicit
-        reach = self.steps
-        if self.differentiation == "first_order":
-            reach = 0
-        elif self.truncated_to is not None:
-            reach = min(self.truncated_to, self.steps)
+        reach = {"first_order": 0, "truncated": how.truncated_to or 0}.get(engine, self.steps)
+        descent = unrolled if engine == "unrolled" else explicit
         return descent.gradient_descent(
             problem,
             start,
             shared,
             steps=self.steps,
             step_sizes=step_sizes,
-            differentiated_steps=reach,
+            differentiated_steps=min(reach, self.steps),
         )
 
-    def _stays_in_span(
-        self, problem: Any, shared: Tensors, step_sizes: list[tf.Tensor | float]
-    ) -> bool:
+    def _stays_in_span(self, problem: Any, shared: Tensors) -> bool:
         """Whether fewer numbers than the head has, one per example and class, describe where it goes."""
-        if self.differentiation != "explicit" or not isinstance(problem, LinearProblem):
+        has_one_number = self.adaptation.learned_inner_step_size == "none"
+        if self.adaptation.engine != "explicit" or not has_one_number:
             return False
-        rows, width = shared[0].shape[1:]
-        numbers = {size for size in step_sizes if isinstance(size, float)}
-        has_one_number = len(numbers) == 1 and all(isinstance(s, float) for s in step_sizes)
-        return has_one_number and rows is not None and rows < width
+        rows, width = shared[0].shape[1:] if isinstance(problem, LinearProblem) else (None, 0)
+        return rows is not None and rows < width
 
     def whole(self, moving: Tensors, fixed: Tensors) -> Tensors:
         """All tensors of a head, in the head's order."""
@@ -270,12 +318,17 @@ class InnerLoop:
 def _check_second_derivatives(head: keras.Model) -> None:
     """Refuses layers of Keras whose second derivative is wrong: their variance holds the mean constant."""
     wrong = keras.layers.LayerNormalization | keras.layers.GroupNormalization
-    for layer in head._flatten_layers():
+    for layer in flattened_layers(head):
         if isinstance(layer, wrong):
             raise ValueError(
                 f"The adapted layers hold {layer.name}, a {type(layer).__name__}, whose second derivative is wrong in "
                 "Keras (tf.nn.moments). Adapt fewer layers, use BatchNormalization, or differentiation='first_order'."
             )
+
+
+def of_support(source: Source) -> Source:
+    """The source for a pass over the support alone, which the inner loop differentiates."""
+    return source if isinstance(source, Moving) else Batch()
 
 
 def _flat(features: tf.Tensor) -> tf.Tensor:

@@ -42,6 +42,24 @@ class ReplicatedModel(keras.Model):
             self.test_function = self._replicated(self.test_step)
         return self.test_function
 
+    def symbolic_batch(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Returns the shapes of the labels and of the outputs of a batch, None where it is not known beforehand."""
+        raise NotImplementedError
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the variables of optimizer, loss and metrics, without Keras' dry run of the network.
+
+        That run fails on the batches of several workers; and variables made during the first step, instead of here,
+        would cost a second trace of it. Keras has no public hook for either.
+        """
+        labels, outputs = self.symbolic_batch()
+        with self.distribute_strategy.scope():
+            for part in (self._compile_loss, self._compile_metrics):
+                if part is not None and not part.built:
+                    part.build(labels, outputs)
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+
     def _replicated(self, step: Callable) -> Callable:
         """A step on all replicas; its metrics are means over equal shares, hence means over the meta-batch."""
         strategy = self.distribute_strategy

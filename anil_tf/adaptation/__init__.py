@@ -10,6 +10,5 @@ Read in this order:
     span_problem.py         ... for a linear head, at a cost per step that does not grow with the features
     implicit.py             ... at the minimum itself, by the implicit function theorem
     conjugate_gradients.py  the linear systems that this leads to
-    ridge.py                the minimum of a squared error, in closed form
     over_tasks.py           one function of one task, applied to all
 """

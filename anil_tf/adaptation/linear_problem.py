@@ -41,6 +41,26 @@ class LinearProblem:
         self._rows = tf.cast(tf.shape(targets)[1], targets.dtype)
         self._entries = tf.cast(tf.reduce_prod(tf.shape(targets)[1:]), targets.dtype)
 
+    @classmethod
+    def of_labels(
+        cls, labels: tf.Tensor, ways: int | tf.Tensor, *, dtype: tf.DType, loss: str, l2: float
+    ) -> "LinearProblem":
+        """States the problem of all tasks by their labels.
+
+        Args:
+            labels: classes, int [B, n] (squared error: targets [B, n, C]).
+            ways: number of classes.
+            dtype: what the head computes in.
+            loss: "cross_entropy" or "squared_error".
+            l2: lambda.
+        """
+        if loss == "cross_entropy":
+            targets = tf.one_hot(tf.cast(labels, tf.int32), ways, dtype=dtype)
+        else:
+            columns = ways if isinstance(ways, int) else None
+            targets = tf.ensure_shape(tf.cast(labels, dtype), [None, None, columns])
+        return cls(targets, loss=loss, l2=l2)
+
     def gradient(self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor = 0) -> Tensors:
         """See `InnerProblem`."""
         (features,) = shared

@@ -29,3 +29,29 @@ def half_squared_norm(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+
+
+def inner_loss(
+    outputs: tf.Tensor,
+    targets: tf.Tensor,
+    adapted: Sequence[tf.Tensor],
+    *,
+    loss: str,
+    l2: float,
+) -> tf.Tensor:
+    """The loss that adaptation descends on, for one task: L_S(w, s) = loss + (lambda/2) |w|^2.
+
+    `linear_problem.py` has its derivatives in closed form for a linear head.
+
+    Args:
+        outputs: of the support, [n_s, ways].
+        targets: classes [n_s], or numbers of the shape of `outputs`.
+        adapted: w, the tensors that adapt.
+        loss: one of `LOSSES`.
+        l2: lambda.
+
+    Returns:
+        A scalar.
+    """
+    value = LOSSES[loss](outputs, targets)
+    return value + l2 * half_squared_norm(adapted) if l2 else value

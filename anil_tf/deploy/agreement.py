@@ -16,6 +16,7 @@ from anil_tf.deploy.formats import Options
 from anil_tf.deploy.made_task import MadeTask, made_task
 from anil_tf.deploy.signatures import Signatures
 from anil_tf.meta_learner import MetaLearner
+from anil_tf.models.keras_internals import flattened_layers
 
 # What a number may differ by from that of the learner before an export counts as failed; and where the learner computes
 # its body in bfloat16, whose eight bits of fraction no other runtime rounds alike.
@@ -89,5 +90,5 @@ def tolerance_of(learner: MetaLearner) -> float:
 
 def computes_in_bfloat16(learner: MetaLearner) -> bool:
     """Whether any layer of the body computes in a lower precision than its weights have."""
-    policies = [layer.dtype_policy for layer in learner.body._flatten_layers()]
+    policies = [layer.dtype_policy for layer in flattened_layers(learner.body)]
     return any(policy.compute_dtype != policy.variable_dtype for policy in policies)

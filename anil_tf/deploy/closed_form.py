@@ -5,7 +5,7 @@ of tensors, no fused kernel, no factorisation of a matrix. The gradient is that 
 
     W <- W - alpha (H^T (softmax(H W + b) - Y) / n + lambda W)
 
-and the system of ridge regression (`adaptation/ridge.py`) is solved by elimination. The numbers are the same but for
+and the system of ridge regression (`models/heads/ridge.py`) is solved by elimination. The numbers are the same but for
 rounding. Predictions need no such thing: `MetaLearner.answer` is plain already.
 """
 
@@ -18,9 +18,9 @@ from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.adaptation.unrolled import StepSizes, descend
 from anil_tf.adapted_classifier import TaskState
+from anil_tf.embedding import embed
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Batch, Moving, Source
-from anil_tf.models.pure_call import pure_call
 from anil_tf.models.structure import is_linear
 
 # Steps up to here are written out, which runs faster; a loop takes more of them.
@@ -46,10 +46,6 @@ def check(learner: MetaLearner) -> None:
         raise ValueError(
             f"This format computes in float32. Received a head in {learner.head.variable_dtype}. Export as saved_model."
         )
-    if learner.inner_loss == "squared_error" and learner.head_initialization == "ridge":
-        raise ValueError(
-            "This format holds ridge heads for classes, and not for numbers (squared_error). Export as saved_model."
-        )
 
 
 def task_state(
@@ -69,21 +65,19 @@ def task_state(
         normalization: "support" or "running".
     """
     source: Source = Moving() if normalization == "running" else Batch(plain=True)
-    pixels = tf.cast(images, learner.body.variable_dtype)
-    features, statistics = pure_call(learner.body, None, pixels, statistics=source)
-    features = tf.cast(features, learner.head.variable_dtype)
+    features, statistics = embed(learner.body, images, source, dtype=learner.head.variable_dtype)
     features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
-    classes = learner.inner_loss == "cross_entropy"
-    targets = tf.one_hot(labels, ways, dtype=features.dtype) if classes else labels
-    if learner.head_initialization == "ridge":
-        return TaskState(_ridge(learner, features, targets), statistics, {})
-    start = learner.adapted_head.start(features, labels, ways, source)
+    start = learner.adapted_head.with_solver(eliminate).start(features, labels, ways, source)
     if not learner.has_inner_loop:
         return TaskState(start, statistics, {})
-    problem = LinearProblem(targets[None], loss=learner.inner_loss, l2=learner.inner_l2)
-    adapted = _minimise(
-        learner, problem, [tensor[None] for tensor in start], features[None], _step_sizes(learner)
+    problem = LinearProblem.of_labels(
+        labels[None], ways, dtype=features.dtype, loss=learner.inner_loss, l2=learner.inner_l2
     )
+    sizes = [
+        size if isinstance(size, float) else tf.convert_to_tensor(size)
+        for size in learner.step_sizes
+    ]
+    adapted = _minimise(learner, problem, [part[None] for part in start], features[None], sizes)
     return TaskState([tensor[0] for tensor in adapted], statistics, {})
 
 
@@ -126,30 +120,7 @@ def _repeat(step: Callable[..., Tensors], tensors: Tensors, times: int) -> Tenso
     return tensors
 
 
-def _step_sizes(learner: MetaLearner) -> StepSizes:
-    """The inner step size of each tensor."""
-    learned = [tf.convert_to_tensor(size) for size in learner.inner_step_sizes]
-    if learner.learned_inner_step_size == "per_variable":
-        return learned
-    one = learned[0] if learned else learner.inner_step_size
-    return [one] * len(learner.adapted_head.adapted_names)
-
-
-# ---- Ridge regression ------------------------------------------------------------------------------------------------
-
-
-def _ridge(learner: MetaLearner, features: tf.Tensor, targets: tf.Tensor) -> Tensors:
-    """The head that `adaptation/ridge.py` finds, times the learned scale."""
-    scale, log_l2 = (tf.convert_to_tensor(variable) for variable in learner.start_variables)
-    ridge = tf.exp(log_l2) * tf.cast(tf.size(targets), features.dtype) / 2.0
-    gram = tf.matmul(features, features, transpose_b=True) + 1.0
-    rows = tf.shape(features)[0]
-    eye = tf.one_hot(tf.range(rows), rows, dtype=features.dtype)
-    weights = scale * solve(gram + ridge * eye, targets)
-    return [tf.matmul(features, weights, transpose_a=True), tf.reduce_sum(weights, axis=0)]
-
-
-def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+def eliminate(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Solves A X = R by Gauss-Jordan elimination, which needs no pivoting where A is positive definite.
 
     With e the unit vector of row i and [A R] the system, one pass makes column i of A that unit vector:
@@ -165,7 +136,7 @@ def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """
     rows = tf.shape(matrix)[0]
 
-    def eliminate(done: tf.Tensor, system: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def clear_column(done: tf.Tensor, system: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         column = tf.gather(system, done, axis=1)
         row = tf.gather(system, done, axis=0) / tf.gather(column, done)
         column -= tf.one_hot(done, rows, dtype=system.dtype)
@@ -174,7 +145,7 @@ def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     system = tf.concat([matrix, right], axis=1)
     _, system = tf.while_loop(
         lambda done, _: done < rows,
-        eliminate,
+        clear_column,
         (tf.constant(0), system),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
     )

@@ -23,6 +23,7 @@ from anil_tf.deploy.formats import Options, Written
 from anil_tf.deploy.resize import interpolate
 from anil_tf.deploy.signatures import Signatures
 from anil_tf.meta_learner import MetaLearner
+from anil_tf.models.keras_internals import flattened_layers
 from anil_tf.models.normalization import Given, batch_normalizations
 from anil_tf.models.pure_call import pure_call
 
@@ -195,7 +196,7 @@ class _BuiltinSignatures(Signatures):
 @contextlib.contextmanager
 def _body_in_float32(learner: MetaLearner) -> Iterator[None]:
     """Makes a body that computes in mixed precision compute in float32 for a while: LiteRT has no bfloat16."""
-    layers = list(learner.body._flatten_layers())
+    layers = list(flattened_layers(learner.body))
     policies = [layer.dtype_policy for layer in layers]
     mixed = [policy.compute_dtype != policy.variable_dtype for policy in policies]
     try:

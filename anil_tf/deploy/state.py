@@ -104,7 +104,7 @@ def state_layout(learner: MetaLearner, normalization: str) -> StateLayout:
 def _head_tensors(learner: MetaLearner) -> tuple[StateTensor, ...]:
     head = learner.adapted_head
     shapes: list[tuple[int | None, ...]] = [tuple(shape) for shape in head.step_size_shapes]
-    if not head.starts_alike:  # its last layer takes any number of ways
+    if head.rows is None:  # its last layer takes any number of ways
         shapes[-2:] = [(*shapes[-2][:-1], None), (None,)]
     dtype = learner.head.variable_dtype
     return tuple(

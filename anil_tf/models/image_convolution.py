@@ -20,6 +20,8 @@ the layer that sees the pixels.
 import keras
 import tensorflow as tf
 
+from anil_tf.models.keras_internals import nodes, origin
+
 
 def normalized_convolutions(model: keras.Model) -> dict[int, keras.layers.Conv2D]:
     """Finds the convolutions that can take over the batch normalisation behind them.
@@ -31,18 +33,17 @@ def normalized_convolutions(model: keras.Model) -> dict[int, keras.layers.Conv2D
         By the id of the batch-normalisation layer, the convolution before it: without bias and activation, with no
         other consumer, and with no more numbers in a patch than filters.
     """
-    by_depth = getattr(model, "_nodes_by_depth", {})
-    nodes = [node for level in by_depth.values() for node in level if not node.is_input]
-    used = [id(tensor) for node in nodes for tensor in node.input_tensors]
-    used += [id(tensor) for tensor in model.outputs] if nodes else []
-    applied = [id(node.operation) for node in nodes]
+    graph = nodes(model)
+    used = [id(tensor) for node in graph for tensor in node.input_tensors]
+    used += [id(tensor) for tensor in model.outputs] if graph else []
+    applied = [id(node.operation) for node in graph]
     pairs = {}
-    for node in nodes:
+    for node in graph:
         layer = node.operation
         if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, 3):
             continue
         (tensor,) = node.input_tensors
-        before = tensor._keras_history.operation
+        before = origin(tensor)
         once = used.count(id(tensor)) == applied.count(id(layer)) == applied.count(id(before)) == 1
         if once and _is_small(before):
             pairs[id(layer)] = before

@@ -10,7 +10,10 @@ of a Keras model takes mean and variance from one of
 
 Keras' `training` flag then governs dropout alone. A frozen layer (`trainable=False`) keeps its moving statistics, as
 everywhere in Keras. Any Keras model will do: the layers are lent another `call` for the time of one trace, and are
-never altered. How the work is done is in `batch_normalization.py` and, for the first layer, `image_convolution.py`.
+never altered. Layers of our own in their place would need no loan, but they would miss those inside composite layers
+and those of models that were saved before, and could not fold the first layer's statistics into the convolution in
+front of it; and a source that travels with the call would need Keras' call context, which is private. How the work is
+done is in `batch_normalization.py` and, for the first layer, `image_convolution.py`.
 """
 
 import contextlib
@@ -23,6 +26,7 @@ import tensorflow as tf
 
 from anil_tf.models.batch_normalization import batch_normalize
 from anil_tf.models.image_convolution import normalized_convolution, normalized_convolutions
+from anil_tf.models.keras_internals import flattened_layers
 
 # One (mean, variance) pair, each [channels] float32, under the layer's index in `batch_normalizations`.
 Statistics = dict[str, tuple[tf.Tensor, tf.Tensor]]
@@ -59,7 +63,7 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
     """Returns the batch-normalisation layers of `model` that are not frozen, in a fixed order."""
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in flattened_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
 
@@ -130,7 +134,7 @@ def _normalize(
         mean, variance = source.statistics[key]
     else:
         rows = inputs if source.rows is None else inputs[: source.rows]
-        mean, variance = _moments(rows, layer._reduction_axes)
+        mean, variance = _moments(rows, layer.axis)
     recorded[key] = (mean, variance)
     outputs = keras.ops.batch_normalization(
         inputs, mean, variance, layer.axis, offset=offset, scale=scale, epsilon=layer.epsilon
@@ -166,12 +170,13 @@ def _pass_on(
     return inputs
 
 
-def _moments(rows: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance over `axes`.
+def _moments(rows: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over all axes but that of the channels.
 
     `tf.nn.moments`, and with it `keras.ops.moments`, holds the mean constant inside the variance. That leaves first
     derivatives right and second ones, which the inner loop needs, wrong.
     """
+    axes = [axis for axis in range(rows.shape.rank) if axis != channels % rows.shape.rank]
     mean = tf.reduce_mean(rows, axis=axes, keepdims=True)
     variance = tf.reduce_mean(tf.square(rows - mean), axis=axes)
     return tf.squeeze(mean, axis=axes), variance

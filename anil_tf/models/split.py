@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from absl import logging
 
+from anil_tf.models.keras_internals import run_through_graph
 from anil_tf.models.structure import owns_kernel
 
 ALL = "all"
@@ -96,9 +97,7 @@ def _trace(model: keras.Model, inputs: Any, nodes: list[_Node]) -> Any:
         for layer in model.layers:
             inputs = call(layer, inputs)
         return inputs
-    # `clone_model` would do from an Input only: a nested model may start in the middle of the graph.
-    traced = model._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
-    return keras.tree.flatten(traced)[0]
+    return keras.tree.flatten(run_through_graph(model, inputs, call))[0]
 
 
 def _find_cut(nodes: list[_Node], inputs: Any, outputs: Any, wanted: int) -> Any:

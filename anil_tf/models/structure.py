@@ -5,16 +5,22 @@ from typing import Any
 
 import keras
 
+from anil_tf.models.keras_internals import (
+    flattened_layers,
+    is_graph,
+    nodes,
+    own_trainable_variables,
+)
+
 
 def owns_kernel(layer: Any) -> bool:
     """Whether a layer has a kernel of its own: a trainable weight of two or more axes."""
-    own = getattr(layer, "_trainable_variables", [])
-    return any(len(variable.shape) >= 2 for variable in own)
+    return any(len(variable.shape) >= 2 for variable in own_trainable_variables(layer))
 
 
 def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns the layers of `model` that own a kernel, in the order of the model's layers."""
-    return [layer for layer in model._flatten_layers() if owns_kernel(layer)]
+    return [layer for layer in flattened_layers(model) if owns_kernel(layer)]
 
 
 def has_convolutions(model: keras.Model) -> bool:
@@ -46,17 +52,12 @@ def _only_passes_on(operation: Any) -> bool:
 
 def pools_by_maximum(model: keras.Model) -> bool:
     """Whether a model takes maxima over windows of images."""
-    return any("MaxPool" in type(layer).__name__ for layer in model._flatten_layers())
+    return any("MaxPool" in type(layer).__name__ for layer in flattened_layers(model))
 
 
 def _operations(model: keras.Model) -> Iterator[Any]:
     """Everything a model applies, each as often as it does: layers, and operations that are none."""
-    by_depth = getattr(model, "_nodes_by_depth", None)
-    if by_depth is None:  # Sequential
-        applied = model.layers
-    else:
-        nodes = [node for level in by_depth.values() for node in level]
-        applied = [node.operation for node in nodes if not node.is_input]
+    applied = [node.operation for node in nodes(model)] if is_graph(model) else model.layers
     for operation in applied:
         if isinstance(operation, keras.Model):
             yield from _operations(operation)

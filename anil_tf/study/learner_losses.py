@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import LOSSES, inner_loss
 from anil_tf.adaptation.problem import InnerProblem, Tensors
+from anil_tf.inner_loop import of_support
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import batch_normalizations
+from anil_tf.models.pure_call import pure_call
 from anil_tf.theory.landscape import Landscape, block_landscape, concatenate, head_landscape
 from anil_tf.theory.task_derivatives import Loss
 
@@ -64,19 +66,26 @@ def task_losses(
     count = int(support.shape[0])
     # With batch statistics, support and queries may depend on each other; otherwise half of the images will do.
     together = bool(batch_normalizations(learner.body) or batch_normalizations(learner.head))
-    loss, l2 = LOSSES[learner.inner_loss], learner.inner_l2
-    of_support, of_queries = one["support_labels"][0], tf.convert_to_tensor(labels)[task]
+    support_labels, query_labels = one["support_labels"][0], tf.convert_to_tensor(labels)[task]
 
     def logits(w: Tensors, phi: Tensors, images: tf.Tensor, rows: int) -> tuple:
-        return learner.task_logits(phi[: len(body)], w, phi[len(body) :], images, rows)
+        """Of the support, the first `rows` images, and of the queries; nothing adapts."""
+        source = learner.source(rows, training=False)
+        images = tf.cast(images, learner.body.variable_dtype)
+        features, _ = pure_call(learner.body, phi[: len(body)], images, statistics=source)
+        features = tf.cast(features, learner.head.variable_dtype)
+        head = learner.inner_loop.whole(w, phi[len(body) :])
+        alone, _ = learner.adapted_head(head, features[:rows], of_support(source))
+        together, _ = learner.adapted_head(head, features, source)
+        return alone, together[rows:]
 
     def support_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
         outputs, _ = logits(w, phi, everything if together else support, count)
-        return loss(outputs, of_support) + l2 * half_squared_norm(w)
+        return inner_loss(outputs, support_labels, w, loss=learner.inner_loss, l2=learner.inner_l2)
 
     def query_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
         images, rows = (everything, count) if together else (queries, 0)
-        return loss(logits(w, phi, images, rows)[1], of_queries)
+        return LOSSES[learner.inner_loss](logits(w, phi, images, rows)[1], query_labels)
 
     return support_loss, query_loss, moving, [*body, *fixed]
 

@@ -451,7 +451,7 @@ def trend_panels(parts: dict[Condition, pd.DataFrame]) -> list[Panel]:
     """How the height of the training curves depends on N, in both readings; a line for each condition."""
     readings = {
         LEVEL: ("mean training loss (nats)", "as it is"),
-        PROGRESS: ("mean training loss / loss at meta-step 0", "relative to its start"),
+        PROGRESS: ("mean loss / loss at meta-step 0", "relative to its start"),
     }
     return [
         Panel(

@@ -18,7 +18,7 @@ Product = Callable[[np.ndarray], np.ndarray]
 
 def extreme_eigenvalues(
     product: Product,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     *,
     project: Product | None = None,
     iterations: int = 64,
@@ -70,6 +70,12 @@ def extreme_eigenvalues(
             break
     ends = [_ends(diagonal[b], below[b], length[b]) for b in range(tasks)]
     return np.array([low for low, _, _ in ends]), np.array([high for _, high, _ in ends])
+
+
+def spectral_radius(product: Product, shape: tuple[int, ...], **options) -> np.ndarray:
+    """Returns the largest |eigenvalue| of each of B symmetric matrices, float64 [B]; see `extreme_eigenvalues`."""
+    low, high = extreme_eigenvalues(product, shape, **options)
+    return np.maximum(np.abs(low), np.abs(high))
 
 
 def spectral_norm(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.theory.flat import flatten, size_of, unflatten
-from anil_tf.theory.lanczos import extreme_eigenvalues, spectral_norm
+from anil_tf.theory.lanczos import extreme_eigenvalues, spectral_norm, spectral_radius
 
 # One task's loss of the head w and the body phi: loss(w, phi) -> scalar.
 Loss = Callable[[Tensors, Tensors], tf.Tensor]
@@ -101,12 +101,13 @@ class TaskDerivatives:
 
     def body_curvature(self, z: np.ndarray, **options) -> float:
         """Returns |d2L_S/dphi2|."""
-        return _largest(functools.partial(self._body_product, z), self._body, **options)
+        product = functools.partial(self._body_product, z)
+        return spectral_radius(product, (1, self._body), **options)[0]
 
     def query_curvature(self, z: np.ndarray, **options) -> float:
         """Returns |d2L_D/d(w, phi)2|."""
         product = functools.partial(self._query_product, z)
-        return _largest(product, self._head + self._body, **options)
+        return spectral_radius(product, (1, self._head + self._body), **options)[0]
 
     def query_slope(self, z: np.ndarray) -> float:
         """Returns |dL_D/d(w, phi)|."""
@@ -126,15 +127,9 @@ class TaskDerivatives:
             return lambda vector: product(z, vector) - product(other, vector)
 
         mixed, transposed = difference(self._mixed_product), difference(self._transposed_product)
-        of_head = _largest(difference(self._head_product), self._head, **options)
+        of_head = spectral_radius(difference(self._head_product), (1, self._head), **options)[0]
         of_mixed = spectral_norm(mixed, transposed, (1, self._head), **options)[0]
         return of_head / distance, of_mixed / distance
-
-
-def _largest(product: Callable, size: int, **options) -> float:
-    """The largest |eigenvalue| of one symmetric matrix."""
-    low, high = extreme_eigenvalues(product, (1, size), **options)
-    return float(max(abs(low[0]), abs(high[0])))
 
 
 def _slope(loss: FlatLoss, by: slice, *point: tf.Tensor) -> tf.Tensor:

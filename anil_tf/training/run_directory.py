@@ -1,8 +1,6 @@
 """The directory of a run: whose it is, whether it is finished, and what may be done to it.
 
-The settings of a run are given as flagfile lines by name, such as {"ways": "--ways=5"}; they are
-kept in flags.txt, so that the file repeats or resumes the run (`anil_tf.flags` writes and reads
-such lines).
+The options of a run are kept in flags.txt, a flagfile that repeats or resumes it.
 """
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from anil_tf.config import Config, flagfile
 from anil_tf.files import write_atomically
-from anil_tf.flags import read_settings
 
 _ADVICE = "advice.json"
 _FILES = (
@@ -29,6 +27,7 @@ _FILES = (
     "evaluations.jsonl",
 )
 _DIRECTORIES = ("checkpoints", "tensorboard")
+C = TypeVar("C", bound=Config)
 
 
 class RunDirectory:
@@ -71,33 +70,37 @@ class RunDirectory:
         """The path of something in this directory."""
         return os.path.join(self.path, *parts)
 
-    def check(self, settings: Mapping[str, str], defaults: Mapping[str, str]) -> None:
-        """Checks that these settings go on with the run that is here.
+    def read(self, cls: type[C], **changes: Any) -> C:
+        """The options of the run that is here; those that its version did not know are at their defaults.
+
+        Args:
+          cls: the class of the config.
+          **changes: values that come before those of the run.
+        """
+        return flagfile.read(cls, self.file("flags.txt"), **changes)
+
+    def check(self, config: Config) -> None:
+        """Checks that a config goes on with the run that is here.
 
         What may differ: where the results lie, where the data lie unless they are the user's own
         folder, and more epochs under a constant schedule.
 
         Args:
-          settings: flag name to flagfile line.
-          defaults: the same for every flag that has a default; it stands for one that is missing
-            here, or in the run because its version did not know the flag.
+          config: what is to be run.
 
         Raises:
-          ValueError: naming the first setting that differs.
+          ValueError: naming the first option that differs.
         """
         if not self.exists:
             return
-        before = {**defaults, **read_settings(self.file("flags.txt"))}
-        now = {**defaults, **settings}
-        for name in dict.fromkeys([*now, *before]):
-            old, new = before.get(name), now.get(name)
-            if old == new or _is_harmless(name, old, new, now):
-                continue
-            raise ValueError(
-                f"the run in {self.path} was made with {old or f'no --{name}'}, received "
-                f"{new or f'no --{name}'}{_hint(name, old, new)}. Choose another --run_dir, or "
-                "--overwrite to delete that run."
-            )
+        before = self.read(type(config))
+        for name, (old, new) in flagfile.differences(before, config).items():
+            if not _is_harmless(name, before, config):
+                raise ValueError(
+                    f"the run in {self.path} was made with {old or f'no --{name}'}, received "
+                    f"{new or f'no --{name}'}{_hint(name, before, config)}. Choose another --run_dir, or "
+                    "--overwrite to delete that run."
+                )
 
     @property
     def advice(self) -> dict[str, Any]:
@@ -109,7 +112,7 @@ class RunDirectory:
 
     def prepare(
         self,
-        settings: Mapping[str, str],
+        config: Config,
         *,
         overwrite: bool = False,
         advice: Mapping[str, Any] | None = None,
@@ -117,18 +120,17 @@ class RunDirectory:
         """Makes the directory and writes flags.txt.
 
         Args:
-          settings: flag name to flagfile line.
+          config: what is to be run.
           overwrite: delete the run that is here first.
-          advice: how settings that were automatic came about, as JSON can hold it; kept in
-            advice.json.
+          advice: how options that were "auto" came about, as JSON can hold it; kept in advice.json.
         """
         if overwrite:
             self._delete_run()
         os.makedirs(self.path, exist_ok=True)
         if advice:
             write_atomically(self.file(_ADVICE), json.dumps(advice, indent=2) + "\n")
-        lines = ["# The flags of this run: --flagfile=THIS_FILE repeats or resumes it."]
-        write_atomically(self.file("flags.txt"), "\n".join([*lines, *settings.values()]) + "\n")
+        heading = "The flags of this run: --flagfile=THIS_FILE repeats or resumes it."
+        write_atomically(self.file("flags.txt"), flagfile.text(config, heading))
 
     def finish(self, epochs: int) -> None:
         """Notes that everything is written."""
@@ -149,35 +151,24 @@ class RunDirectory:
                 os.remove(self.file(name))
 
 
-def _is_harmless(name: str, old: str | None, new: str | None, now: Mapping[str, str]) -> bool:
-    """Whether a run computes the same although this setting differs."""
+def _is_harmless(name: str, before: Any, now: Any) -> bool:
+    """Whether a run computes the same although this option differs."""
     if name == "run_dir":
         return True
     if name == "data_dir":
         # TFDS' data are the same wherever they lie; a folder of images is the data set itself.
-        is_the_data = now.get("dataset") == "--dataset=image_folder"
-        return not is_the_data or _folder(old) == _folder(new)
+        return now.dataset != "image_folder" or flagfile.is_same_folder(
+            before.data_dir, now.data_dir
+        )
     if name == "epochs":
         # Any other schedule spreads over the epochs of the run.
-        return _is_raised(old, new) and now.get("schedule") == "--schedule=constant"
+        return now.epochs > before.epochs and now.schedule == "constant"
     return False
 
 
-def _hint(name: str, old: str | None, new: str | None) -> str:
+def _hint(name: str, before: Any, now: Any) -> str:
     if name != "epochs":
         return ""
-    if _is_raised(old, new):
+    if now.epochs > before.epochs:
         return " (only a run with --schedule=constant can be extended)"
     return " (an extension may only raise it)"
-
-
-def _is_raised(old: str | None, new: str | None) -> bool:
-    return old is not None and new is not None and int(_value(new)) > int(_value(old))
-
-
-def _folder(line: str | None) -> str | None:
-    return None if line is None else os.path.realpath(os.path.expanduser(_value(line)))
-
-
-def _value(line: str) -> str:
-    return line.partition("=")[2]

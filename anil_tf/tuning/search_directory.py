@@ -15,10 +15,10 @@ import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from anil_tf.config import Tune, flagfile
 from anil_tf.files import write_atomically
-from anil_tf.flags import read_settings
 
 _SCORE = "score.json"
 
@@ -63,26 +63,22 @@ class SearchDirectory:
         """The path of something in this directory."""
         return self.path / name
 
-    def check(self, settings: Mapping[str, str], defaults: Mapping[str, str]) -> None:
-        """Checks that these settings go on with the search that is here.
+    def check(self, config: Tune) -> None:
+        """Checks that a config goes on with the search that is here.
 
         Where TFDS keeps its data may differ.
 
         Args:
-            settings: flag name to flagfile line.
-            defaults: the same for every flag that has a default, which stands for one that is missing.
+            config: what is to be searched.
 
         Raises:
-            ValueError: naming the first setting that differs.
+            ValueError: naming the first option that differs.
         """
         if not self.exists:
             return
-        before = {**defaults, **read_settings(self.file("flags.txt"))}
-        now = {**defaults, **settings}
-        for name in dict.fromkeys([*now, *before]):
-            old, new = before.get(name), now.get(name)
-            elsewhere = name == "data_dir" and now.get("dataset") != "--dataset=image_folder"
-            if old != new and not elsewhere:
+        before = flagfile.read(Tune, self.file("flags.txt"))
+        for name, (old, new) in flagfile.differences(before, config).items():
+            if name != "data_dir" or config.dataset == "image_folder":
                 raise ValueError(
                     f"the search in {self.path} was made with {old or f'no --{name}'}, received "
                     f"{new or f'no --{name}'}. Choose another --output_dir."
@@ -106,11 +102,10 @@ class SearchDirectory:
                 ) from None
             yield
 
-    def prepare(self, settings: Mapping[str, str]) -> None:
+    def prepare(self, config: Tune) -> None:
         """Makes the directory and writes flags.txt."""
         self.search.mkdir(parents=True, exist_ok=True)
-        lines = ["# The flags of this search.", *settings.values()]
-        write_atomically(self.file("flags.txt"), "\n".join(lines) + "\n")
+        write_atomically(self.file("flags.txt"), flagfile.text(config, "The flags of this search."))
         self.runs.mkdir(exist_ok=True)
 
     def run(self, trial: str, goes_on_from: str | None = None) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""Where adaptation starts, and how a head answers: free, symmetric and cosine heads."""
+"""Where adaptation starts, and how a head answers: every kind of head."""
 
 import keras
 import numpy as np
@@ -7,91 +7,54 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anil_tf.initial_heads import make_head
+from anil_tf.adaptation.implicit import minimum
+from anil_tf.adaptation.over_tasks import over_tasks
+from anil_tf.config.heads import HEADS
 from anil_tf.models import mlp, split
-from anil_tf.models.heads import CosineHead, FreeHead, prototype_start
+from anil_tf.models.heads.ridge import ridge_regression
 from anil_tf.models.normalization import Batch
+from tests.adaptation.problems import ROWS, WAYS, WIDTH, assert_close, linear_head, normal
 
-WIDTH, UNITS, CLASSES = 4, (6, 5), 3
+UNITS, CLASSES = (6, 5), 3
+FROM_EXAMPLES = [name for name, kind in HEADS.items() if kind.any_number_of_ways]
+
+
+def make(name, model, scalars=None, l2=0.3):
+    """The head of this name; `scalars` collects what it learns beside the model."""
+    scalars = {} if scalars is None else scalars
+
+    def make_scalar(name, value):
+        return scalars.setdefault(name, keras.Variable(value, dtype="float64", name=name))
+
+    return HEADS[name].load()(model, make_scalar, l2=l2)
 
 
 def head_model(adapted_layers=1):
     keras.utils.set_random_seed(1)
-    model = mlp(input_shape=(WIDTH,), classes=CLASSES, units=UNITS, activation="tanh")
+    model = mlp(input_shape=(4,), classes=CLASSES, units=UNITS, activation="tanh")
     return split(model, adapted_layers)[1]
 
 
-def scale(value):
-    return lambda name, initial: keras.Variable(value, name=name)
-
-
-def task(ways, shots, width, seed=0):
+def task(width, ways=CLASSES, shots=3, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(ways), shots)).astype("int32")
     return rng.normal(size=[ways * shots, width]), labels, rng.normal(size=[20, width])
 
 
-@given(
-    ways=st.integers(2, 7),
-    shots=st.integers(1, 4),
-    width=st.integers(1, 6),
-    factor=st.floats(0.05, 5.0),
-    seed=st.integers(0, 99),
-)
-def test_the_prototype_start_classifies_by_the_distance_to_class_means(
-    ways, shots, width, factor, seed
-):
-    """Its logits are -s/2 |h - m_c|^2 up to a term that all classes share; hence equal probabilities."""
-    hidden, labels, queries = task(ways, shots, width, seed)
-    kernel, bias = prototype_start(tf.constant(hidden), labels, ways, tf.constant(factor))
-    means = np.stack([hidden[labels == c].mean(axis=0) for c in range(ways)])
-    distances = np.sum((queries[:, None] - means) ** 2, axis=-1)
-    logits = queries @ kernel + bias
-    by_distance = -0.5 * np.float64(np.float32(factor)) * distances
-    shared = np.mean(logits - by_distance, axis=1, keepdims=True)
-    np.testing.assert_allclose(logits - by_distance, np.tile(shared, ways), atol=1e-8)
-    np.testing.assert_array_equal(np.argmax(logits, 1), np.argmin(distances, 1))
+def answers(head, features, labels, queries, ways):
+    """The start, its last layer's inputs (features and queries), and the logits of the queries."""
+    *below, kernel, bias = head.start(tf.constant(features), tf.constant(labels), ways, Batch())
+    hidden = [np.tanh(x @ below[0] + below[1]) if below else x for x in (features, queries)]
+    logits, _ = head([*below, kernel, bias], tf.constant(queries), Batch())
+    return (kernel.numpy(), bias.numpy()), hidden, logits.numpy()
 
 
-def test_a_class_without_examples_gets_a_finite_row():
-    kernel, bias = prototype_start(tf.ones([2, 3]), tf.constant([0, 2]), 3, tf.constant(1.0))
-    np.testing.assert_array_equal(kernel[:, 1], np.zeros(3))
-    assert np.isfinite(kernel).all() and np.isfinite(bias).all()
-
-
-@pytest.mark.parametrize("adapted_layers", [1, 2])
-def test_a_prototype_head_starts_from_the_inputs_of_its_last_layer(adapted_layers):
-    model = head_model(adapted_layers)
-    head = make_head(model, "prototype", scale(0.5))
-    features, labels, _ = task(5, 2, model.input_shape[-1])
-    features = tf.constant(features, tf.float32)
-    *below, kernel, bias = head.start(features, labels, 5, Batch())
-    hidden = features
-    if adapted_layers == 2:
-        hidden = tf.tanh(features @ below[0] + below[1])
-    expected = prototype_start(hidden, labels, 5, tf.constant(0.5))
-    np.testing.assert_allclose(kernel, expected[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(bias, expected[1], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("ways", [2, 3, 11])
-def test_a_zero_head_starts_at_zero_for_any_ways(ways):
-    head = make_head(head_model(2), "zero", scale(1.0))
-    features = tf.ones([4, UNITS[0]])
-    *below, kernel, bias = head.start(features, tf.constant([0, 1, 0, 1]), ways, Batch())
-    assert kernel.shape == (UNITS[1], ways) and bias.shape == (ways,)
-    assert not np.any(kernel) and not np.any(bias)
-    assert len(below) == 2
-    logits, _ = head([*below, kernel, bias], features, Batch())
-    np.testing.assert_array_equal(logits, np.zeros([4, ways]))
-
-
-@pytest.mark.parametrize("initialization", ["free", "zero", "prototype", "ridge", "nil"])
+@pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
-def test_names_and_shapes_belong_to_the_tensors_of_the_start(initialization, adapted_layers):
+def test_names_and_shapes_belong_to_the_tensors_of_the_start(name, adapted_layers):
     model = head_model(adapted_layers)
-    head = make_head(model, initialization, scale(1.0), l2=1.0)
-    features, labels, _ = task(CLASSES, 2, model.input_shape[-1])
+    head = make(name, model)
+    features, labels, _ = task(model.input_shape[-1])
     tensors = head.start(tf.constant(features, tf.float32), tf.constant(labels), CLASSES, Batch())
     layers = {1: 1, 2: 2, "all": 3}[adapted_layers]
     assert len(head.adapted_names) == len(head.step_size_shapes) == len(tensors) == 2 * layers
@@ -100,29 +63,114 @@ def test_names_and_shapes_belong_to_the_tensors_of_the_start(initialization, ada
     for shape, tensor in zip(head.step_size_shapes, tensors, strict=True):
         np.broadcast_to(np.zeros(shape), tensor.shape)  # raises where they do not fit
         assert len(shape) == len(tensor.shape)
-    per_class = [(CLASSES,), (UNITS[1], CLASSES)]
-    assert any(shape in per_class for shape in head.step_size_shapes) == (initialization == "free")
+    treats_classes_alike = head.step_size_shapes[-2:] == [(UNITS[1], 1), (1,)]
+    assert treats_classes_alike == HEADS[name].any_number_of_ways
+    assert (head.rows is None) == HEADS[name].any_number_of_ways
+    assert head.rows in (None, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "learned"),
+    [
+        ("free", {}),
+        ("zero", {}),
+        ("prototype", {"prototype_scale": 5**-0.5}),
+        ("ridge", {"ridge_scale": 10.0, "ridge_log_l2": np.log(0.3)}),
+        ("nil", {}),
+    ],
+)
+def test_each_head_learns_its_scalars(name, learned):
+    scalars = {}
+    make(name, head_model(), scalars)
+    assert {key: float(variable) for key, variable in scalars.items()} == pytest.approx(learned)
+    if learned:
+        assert not HEADS[name].fits_any_body
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_record_says_whether_the_last_layer_is_learned(name):
+    model, scalars = head_model(), {}
+    head = make(name, model, scalars)
+    features, labels, _ = task(UNITS[1])
+    with tf.GradientTape() as tape:
+        tensors = head.start(tf.constant(features), tf.constant(labels), CLASSES, Batch())
+    learned = [*model.trainable_variables, *scalars.values()]
+    slopes = tape.gradient(tensors, [variable.value for variable in learned])
+    depends = any(slope is not None for slope in slopes)
+    assert HEADS[name].last_layer_is_learned == (depends and HEADS[name].has_inner_loop)
 
 
 def test_a_free_head_is_the_model_and_starts_at_its_variables():
     model = head_model(2)
-    head = make_head(model, "free", scale(1.0))
+    head = make("free", model)
     features = tf.ones([4, UNITS[0]])
     start = head.start(features, tf.constant([0, 1, 0, 1]), CLASSES, Batch())
-    for tensor, variable in zip(start, model.trainable_variables, strict=True):
-        np.testing.assert_array_equal(tensor, variable)
-    logits, _ = head(start, features, Batch())
-    np.testing.assert_allclose(logits, model(features), rtol=1e-5, atol=1e-6)
+    assert_close(start, model.trainable_variables, rtol=0)
+    np.testing.assert_allclose(
+        head(start, features, Batch())[0], model(features), rtol=1e-5, atol=1e-6
+    )
     assert head.learned_model is model
 
 
-def test_the_last_layer_of_a_symmetric_head_is_not_learned():
-    assert make_head(head_model(1), "zero", scale(1.0)).learned_model is None
-    trunk = make_head(head_model(2), "zero", scale(1.0)).learned_model
+def test_the_last_layer_that_starts_from_examples_is_not_learned():
+    assert make("zero", head_model(1)).learned_model is None
+    trunk = make("zero", head_model(2)).learned_model
     assert [tuple(v.shape) for v in trunk.trainable_variables] == [UNITS, UNITS[1:]]
 
 
-@pytest.mark.parametrize("initialization", ["zero", "prototype", "ridge", "nil"])
+@pytest.mark.parametrize("ways", [2, 11])
+def test_a_zero_head_starts_at_zero_for_any_ways(ways):
+    start, _, logits = answers(make("zero", head_model(2)), *task(UNITS[0], ways), ways)
+    assert [part.shape for part in start] == [(UNITS[1], ways), (ways,)]
+    assert not any(np.any(part) for part in (*start, logits))
+
+
+@given(
+    ways=st.integers(2, 7),
+    shots=st.integers(1, 4),
+    factor=st.floats(0.05, 5.0),
+    seed=st.integers(0, 99),
+)
+def test_a_prototype_head_starts_as_the_classifier_by_distance_to_class_means(
+    ways, shots, factor, seed
+):
+    """Its logits are -s/2 |h - m_c|^2 up to a term that all classes share; hence equal probabilities."""
+    scalars = {}
+    head = make("prototype", head_model(1 + seed % 2), scalars)
+    scalars["prototype_scale"].assign(factor)
+    features, labels, queries = task(UNITS[1 - seed % 2], ways, shots, seed)
+    _, (support, hidden), logits = answers(head, features, labels, queries, ways)
+    means = np.stack([support[labels == c].mean(axis=0) for c in range(ways)])
+    difference = logits + 0.5 * factor * np.sum((hidden[:, None] - means) ** 2, axis=-1)
+    # The layer below, if any, computes in float32.
+    np.testing.assert_allclose(
+        difference, np.tile(difference.mean(axis=1, keepdims=True), ways), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("adapted_layers", [1, 2])
+def test_a_cosine_head_answers_with_ten_times_the_cosine_to_the_class_means(adapted_layers):
+    features, labels, queries = task(UNITS[2 - adapted_layers], 5)
+    head = make("nil", head_model(adapted_layers))
+    (kernel, bias), (support, hidden), logits = answers(head, features, labels, queries, 5)
+    means = np.stack([support[labels == c].mean(axis=0) for c in range(5)])
+    np.testing.assert_allclose(kernel, means.T, rtol=1e-4, atol=1e-6)
+    assert not np.any(bias)
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    np.testing.assert_allclose(logits, 10 * unit(hidden) @ unit(means).T, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FROM_EXAMPLES)
+def test_a_class_without_examples_gets_finite_logits(name):
+    features = tf.ones([2, UNITS[1]])
+    head = make(name, head_model())
+    tensors = head.start(features, tf.constant([0, 2]), 3, Batch())
+    logits, _ = head(tensors, features[:1], Batch())
+    assert np.isfinite(logits).all() and logits[0, 0] == logits[0, 2]
+    assert abs(float(logits[0, 1])) < 1e-6
+
+
+@pytest.mark.parametrize("name", FROM_EXAMPLES)
 @pytest.mark.parametrize(
     ("last", "named"),
     [
@@ -132,32 +180,84 @@ def test_the_last_layer_of_a_symmetric_head_is_not_learned():
     ],
     ids=["activation", "other layer", "more behind it"],
 )
-def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(initialization, last, named):
+def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(name, last, named):
     _, model = split(keras.Sequential([keras.Input((4,)), last]), 1)
     with pytest.raises(ValueError, match=f"ends in a Dense layer.*Received.*{named}.*'free'"):
-        make_head(model, initialization, scale(1.0), l2=1.0)
-    assert isinstance(make_head(model, "free", scale(1.0)), FreeHead)
+        make(name, model)
+    make("free", model)
 
 
+# ---- Ridge regression
+
+
+@pytest.mark.parametrize("ways", [3, 5])
 @pytest.mark.parametrize("adapted_layers", [1, 2])
-def test_a_cosine_head_answers_with_ten_times_the_cosine_to_the_class_means(adapted_layers):
-    model = head_model(adapted_layers)
-    head = CosineHead(model)
-    features, labels, queries = (tf.cast(x, "float32") for x in task(5, 3, model.input_shape[-1]))
-    labels = tf.cast(labels, tf.int32)
-    *below, kernel, bias = tensors = head.start(features, labels, 5, Batch())
-    assert not head.has_inner_loop and not np.any(bias)
-    hidden = lambda rows: np.tanh(rows @ below[0] + below[1]) if below else rows.numpy()  # noqa: E731
-    means = np.stack([hidden(features)[labels == c].mean(axis=0) for c in range(5)])
-    np.testing.assert_allclose(kernel, means.T, rtol=1e-4, atol=1e-6)
-    logits, _ = head(tensors, queries, Batch())
-    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
-    np.testing.assert_allclose(logits, 10 * unit(hidden(queries)) @ unit(means).T, atol=1e-4)
+def test_ridge_solves_the_normal_equations_of_the_last_layers_inputs(adapted_layers, ways):
+    """(H~^T H~ + r I) W = H~^T Y with r = lambda n C / 2, times the scale; H~ is H and a column of ones."""
+    scalars = {}
+    head = make("ridge", head_model(adapted_layers), scalars)
+    scalars["ridge_scale"].assign(2.0)
+    scalars["ridge_log_l2"].assign(np.log(0.1))
+    features, labels, queries = task(UNITS[2 - adapted_layers], ways)
+    start, (support, hidden), logits = answers(head, features, labels, queries, ways)
+    rows = np.concatenate([support, np.ones([len(support), 1])], axis=1)
+    system = rows.T @ rows + 0.1 * len(rows) * ways / 2 * np.eye(rows.shape[1])
+    expected = 2 * np.linalg.solve(system, rows.T @ np.eye(ways)[labels])
+    # The layer below keeps its float32 weights.
+    tolerance = 1e-9 if adapted_layers == 1 else 1e-5
+    found = np.concatenate([start[0], start[1][None]])
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    by_hand = hidden @ expected[:-1] + expected[-1]
+    np.testing.assert_allclose(logits, by_hand, rtol=tolerance, atol=tolerance)
 
 
-def test_a_class_without_examples_has_the_mean_zero_and_the_cosine_zero():
-    head = CosineHead(head_model())
-    labels = tf.constant([0, 2])
-    tensors = head.start(tf.ones([2, UNITS[1]]), labels, 3, Batch())
-    logits, _ = head(tensors, tf.ones([1, UNITS[1]]), Batch())
-    np.testing.assert_allclose(logits, [[10.0, 0.0, 10.0]], atol=1e-5)
+def test_ridge_fits_numbers_as_they_are():
+    """A regression's outputs are its targets, but for lambda: the scale starts at 1 there."""
+    features, _, queries = task(UNITS[1])
+    weights = np.arange(10.0).reshape(UNITS[1], 2)
+    targets = np.float32(features @ weights + 3)  # as data sets have them
+    _, _, outputs = answers(make("ridge", head_model(), l2=1e-8), features, targets, queries, 2)
+    np.testing.assert_allclose(outputs, queries @ weights + 3, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("l2", [0.0, -1.0])
+def test_ridge_needs_a_strength_to_start_from(l2):
+    assert HEADS["ridge"].needs_l2
+    with pytest.raises(ValueError, match=f"needs inner_l2 > 0.*Received: inner_l2={l2:g}"):
+        make("ridge", head_model(), l2=l2)
+
+
+def test_ridge_is_where_the_implicit_engine_arrives_derivatives_included():
+    _, problem, start, (features,) = linear_head("squared_error", l2=0.2)
+    ways_to_adapt = [
+        lambda: over_tasks(
+            lambda task: list(ridge_regression(task[0], task[1], 0.2)),
+            (features, problem._targets),
+            mode="vectorized",
+        ),
+        lambda: minimum(
+            problem, start, [features], solver="newton", tolerance=1e-12, step_sizes=[0.3, 0.3]
+        ),
+    ]
+    heads, gradients = [], []
+    for adapt in ways_to_adapt:
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            heads.append(adapt())
+            value = tf.add_n([tf.reduce_sum(tf.sin(part)) for part in heads[-1]])
+        gradients.append(tape.gradient(value, features))
+    assert_close(*heads, rtol=1e-9)
+    np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-12)
+
+
+def test_a_bias_common_to_all_targets_cancels_in_softmax():
+    """Why a ridge head learns no bias: it moves all logits of a query alike, so its gradient is zero."""
+    features, targets, queries = normal(0, ROWS, WIDTH), normal(1, ROWS, WAYS), normal(2, 4, WIDTH)
+
+    def logits(offset):
+        kernel, bias = ridge_regression(features, targets + offset, 0.3)
+        return queries @ kernel + bias
+
+    change = (logits(0.7) - logits(0.0)).numpy()
+    assert np.abs(change).max() > 0.1
+    np.testing.assert_allclose(change, np.repeat(change[:, :1], WAYS, axis=1), rtol=1e-9)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import inner_loss
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.models.structure import is_linear
 from anil_tf.study.learner_losses import task_losses
@@ -110,13 +110,13 @@ def _head_losses(point: FrozenPoint, task: int) -> tuple[Loss, Loss, Tensors]:
     support, queries = (features[task] for features in point.features())
     of_support, of_queries = point.inputs["support_labels"][task], point.query_labels[task]
 
-    def loss(w: Tensors, features: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return LOSSES["cross_entropy"](point.logits(w, features), labels)
+    def loss(w: Tensors, features: tf.Tensor, labels: tf.Tensor, l2: float) -> tf.Tensor:
+        return inner_loss(point.logits(w, features), labels, w, loss="cross_entropy", l2=l2)
 
     def support_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
-        return loss(w, support, of_support) + point.l2 * half_squared_norm(w)
+        return loss(w, support, of_support, point.l2)
 
     def query_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
-        return loss(w, queries, of_queries)
+        return loss(w, queries, of_queries, 0.0)
 
     return support_loss, query_loss, [part[task] for part in point.start]

@@ -17,7 +17,7 @@ import tensorflow as tf
 import anil_tf
 from anil_tf import models
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import LOSSES, inner_loss
 from anil_tf.adaptation.problem import InnerProblem, TapedProblem, Tensors
 from anil_tf.models.normalization import Batch
 from anil_tf.models.pure_call import pure_call
@@ -80,12 +80,14 @@ class FrozenPoint:
         weight = (self.l2 if support else 0.0) if l2 is None else l2
         if is_linear(self.head):
             ways = self.head.output_shape[-1]
-            targets = tf.one_hot(labels, ways, dtype=self.head.variable_dtype)
-            return LinearProblem(targets, loss="cross_entropy", l2=weight)
+            dtype = self.head.variable_dtype
+            return LinearProblem.of_labels(
+                labels, ways, dtype=dtype, loss="cross_entropy", l2=weight
+            )
 
         def loss(adapted: Tensors, shared: Tensors, labels: Any, step: int) -> tf.Tensor:
-            value = LOSSES["cross_entropy"](self.logits(adapted, shared[0]), labels)
-            return value + weight * half_squared_norm(adapted)
+            outputs = self.logits(adapted, shared[0])
+            return inner_loss(outputs, labels, adapted, loss="cross_entropy", l2=weight)
 
         return TapedProblem(loss, labels, mode="vectorized")
 

@@ -25,9 +25,10 @@ from anil_tf.study.measurements.constants import (
     head_constants,
     sampled_head_constants,
 )
-from anil_tf.study.measurements.curvature import Gradient, assign, curvature, flat, joined, unflat
+from anil_tf.study.measurements.curvature import Gradient, curvature
 from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
 from anil_tf.theory.bounds import Constants, Nonconvex, StronglyConvex
+from anil_tf.theory.flat import flatten, unflatten
 
 COSINE = Constants(
     mu=-1.0, smoothness=1.0, hessian_lipschitz=1.0, mixed_lipschitz=0.0, gradient_bound=1.0
@@ -138,19 +139,24 @@ def meta_gradient(
     learner: MetaLearner, point: FrozenPoint, variables: Sequence[keras.Variable]
 ) -> tuple[Gradient, np.ndarray]:
     """The gradient of L_meta by some variables of a learner, as a function of them, and where they are now."""
-    at, shapes = flat([tf.convert_to_tensor(variable) for variable in variables])
+    like = _with_axis(variables)
+    at = flatten(like).numpy()
 
     @tf.function
     def compute() -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = learner(point.inputs, training=False)
             loss = LOSSES["cross_entropy"](logits, point.query_labels)
-        return joined(tape.gradient(loss, [variable.value for variable in variables]))
+        return flatten(_with_axis(tape.gradient(loss, [variable.value for variable in variables])))
+
+    def assign(vector: np.ndarray) -> None:
+        for variable, part in zip(variables, unflatten(tf.constant(vector), like), strict=True):
+            variable.assign(part[0])
 
     def gradient(vector: np.ndarray) -> np.ndarray:
-        assign(variables, vector, shapes)
+        assign(vector)
         found = compute().numpy()
-        assign(variables, at, shapes)
+        assign(at)
         return found
 
     return gradient, at
@@ -166,11 +172,11 @@ def head_meta_gradient(
     """The gradient of L_meta by the head, as a function of it, and `start`; the body is not run again."""
     support, queries = features
     problem = point.problem()
-    at, shapes = flat(start)
+    like = _with_axis(start)
 
     @tf.function
     def compute(vector: tf.Tensor) -> tf.Tensor:
-        head = unflat(vector, shapes)
+        head = [part[0] for part in unflatten(vector, like)]
         with tf.GradientTape() as tape:
             tape.watch(head)
             end = explicit.gradient_descent(
@@ -182,9 +188,14 @@ def head_meta_gradient(
                 differentiated_steps=steps,
             )
             loss = tf.reduce_mean(point.query_loss(end, queries))
-        return joined(tape.gradient(loss, head))
+        return flatten(_with_axis(tape.gradient(loss, head)))
 
-    return lambda vector: compute(tf.constant(vector)).numpy(), at
+    return lambda vector: compute(tf.constant(vector)).numpy(), flatten(like).numpy()
+
+
+def _with_axis(tensors: Sequence[Any]) -> Tensors:
+    """Tensors as those of one task, [1, ...]."""
+    return [tf.convert_to_tensor(tensor)[None] for tensor in tensors]
 
 
 def cosine_curvature(steps: int, step_size: float) -> float:

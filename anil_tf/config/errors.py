@@ -1,0 +1,70 @@
+"""Bad input, said in one line that names the options; and the exit codes of every command."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anil_tf.config.option import Config
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 75
+
+
+class InputError(ValueError):
+    """Bad options or bad input: one line, exit code 2.
+
+    Args:
+        text: what is wrong, what is expected, and how to mend it.
+        options: name to value, as text, of the options that the text is about.
+
+    Example:
+        >>> str(InputError("expected an integer of at least 1.", {"shots": "0"}))
+        'shots=0: expected an integer of at least 1.'
+    """
+
+    def __init__(self, text: str, options: Mapping[str, str] | None = None):
+        self.text = " ".join(text.split())
+        self.options = dict(options or {})
+        super().__init__(self._line(""))
+
+    def on_command_line(self) -> str:
+        """The same with options written as flags."""
+        return self._line("--")
+
+    def _line(self, dashes: str) -> str:
+        if not self.options:
+            return self.text
+        named = " ".join(f"{dashes}{name}={value}" for name, value in self.options.items())
+        return f"{named}: {self.text}"
+
+
+@contextlib.contextmanager
+def input_errors(config: Config, *names: str) -> Iterator[None]:
+    """Turns a ValueError raised inside into an `InputError` that names these options.
+
+    Args:
+        config: holds the values.
+        *names: the options that the enclosed code builds its objects from.
+
+    Raises:
+        InputError: for any ValueError.
+
+    Example:
+        with input_errors(config, "dataset"):
+            raise ValueError("unknown")      # InputError: --dataset=glyphs: unknown
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        named = config.error(str(error), *names)
+        # Nothing to add where the text names one of them already.
+        if any(f"--{name}" in named.text for name in named.options):
+            raise InputError(named.text) from error
+        raise named from error
