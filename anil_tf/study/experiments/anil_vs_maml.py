@@ -132,6 +132,10 @@ def ratio(rows: pd.DataFrame, column: str, confidence: float = statistics.CONFID
     return statistics.ratio(found["MAML"], found["ANIL"], confidence)
 
 
+def _over(interval: Interval, expected: float) -> Interval:
+    return interval.map(lambda number: number / expected)
+
+
 def speed_up(frame: pd.DataFrame, seconds: str) -> Interval | None:
     """The time of MAML over that of ANIL at the usual N."""
     rows = costs(frame)
@@ -145,12 +149,11 @@ def flop_model(frame: pd.DataFrame) -> Measured | None:
         return None
     count = len(PHASES) * rows["inner_steps"].nunique()
     joint = 1.0 - (1.0 - statistics.CONFIDENCE) / count  # Bonferroni: any of them may refute
-    intervals = []
-    for _, part in rows.groupby("inner_steps"):
-        model = ratio(part, "body_work").center
-        for seconds, _ in PHASES.values():
-            measured = ratio(part, seconds, joint)
-            intervals.append(measured.map(lambda number, model=model: number / model))
+    intervals = [
+        _over(ratio(part, seconds, joint), ratio(part, "body_work").center)
+        for _, part in rows.groupby("inner_steps")
+        for seconds, _ in PHASES.values()
+    ]
     worst = max(
         intervals, key=lambda one: abs(math.log(one.center)) if one.center > 0 else math.inf
     )
@@ -410,7 +413,7 @@ def ratio_table(frame: pd.DataFrame) -> Table | None:
                     "MAML / ANIL": measured,
                     "FLOP model": ratio(part, "body_work").center,
                     "published": f"{published:g}",
-                    "measured / published": measured.map(lambda x, p=published: x / p),
+                    "measured / published": _over(measured, published),
                 }
             )
     note = (

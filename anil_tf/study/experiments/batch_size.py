@@ -128,21 +128,22 @@ _HEIGHT_OF_B = (
     f"{HEIGHT} all B of a seed begin with the same weights and are evaluated on the same tasks. A run that diverged "
     "has no area."
 )
+
+
+def _variance_claim(block: str) -> Claim:
+    return Claim(
+        key=f"variance_{block}",
+        text=f"The variance of the meta-gradient by the {block} falls as 1/B.",
+        said_by=f"{ATTRIBUTED}, {DERIVATION}",
+        statistic=lambda frame: exponent(noise(frame, block), "measured_batch_size"),
+        words=VARIANCE_SLOPE.format(what=f"the meta-gradient's {block} part", size="B"),
+        test=Within(-1 - EXPONENT_TOLERANCE, -1 + EXPONENT_TOLERANCE),
+        number="exponent of B",
+    )
+
+
 CLAIMS = [
-    *(
-        Claim(
-            key=f"variance_{block}",
-            text=f"The variance of the meta-gradient by the {block} falls as 1/B.",
-            said_by=f"{ATTRIBUTED}, {DERIVATION}",
-            statistic=lambda frame, block=block: exponent(
-                noise(frame, block), "measured_batch_size"
-            ),
-            words=VARIANCE_SLOPE.format(what=f"the meta-gradient's {block} part", size="B"),
-            test=Within(-1 - EXPONENT_TOLERANCE, -1 + EXPONENT_TOLERANCE),
-            number="exponent of B",
-        )
-        for block in BLOCKS
-    ),
+    *map(_variance_claim, BLOCKS),
     Claim(
         key="convergence",
         text="A larger B converges faster per meta-step.",
@@ -195,7 +196,7 @@ def _variance_panel(rows: pd.DataFrame) -> Panel:
         falling = np.asarray(points.y)[0] * sizes[0] / sizes
         series += [points, figures.bound(sizes, falling, "" if style else "1/B (theory)")]
     labels = ("tasks in a meta-batch, B", "variance of the meta-gradient", "noise")
-    return Panel(series, *labels, log_x=True, log_y=True, ticks=sizes)
+    return Panel(series, *labels, log_x=True, log_y=True, ticks=list(sizes))
 
 
 def _loss_panel(rows: pd.DataFrame, x: str, label: str, title: str, log_x: bool = False) -> Panel:

@@ -106,6 +106,21 @@ def trend(frame: pd.DataFrame, varied: str, value: str) -> Interval | None:
     return batch_size.per_doubling(*statistics.by_seed(sweep(ends(frame), varied), varied, value))
 
 
+def _variance_claim(varied: str) -> Claim:
+    slope = batch_size.VARIANCE_SLOPE.format(
+        what="the whole meta-gradient of one task, head and body,", size=f"the {varied} per class"
+    )
+    return Claim(
+        key=f"{varied}_variance",
+        text=f"More {varied}: a less noisy meta-gradient.",
+        said_by=REVIEWER,
+        statistic=lambda frame: batch_size.exponent(sweep(variances(frame), varied), varied),
+        words=f"{slope} The parameters were trained with the usual sizes.",
+        test=Below(0.0),
+        number=f"exponent of the {varied}",
+    )
+
+
 CLAIMS = [
     Claim(
         key="shots_accuracy",
@@ -119,24 +134,7 @@ CLAIMS = [
         number="test accuracy per doubling of the shots",
         unit="points",
     ),
-    *(
-        Claim(
-            key=f"{varied}_variance",
-            text=f"More {varied}: a less noisy meta-gradient.",
-            said_by=REVIEWER,
-            statistic=lambda frame, varied=varied: batch_size.exponent(
-                sweep(variances(frame), varied), varied
-            ),
-            words=batch_size.VARIANCE_SLOPE.format(
-                what="the whole meta-gradient of one task, head and body,",
-                size=f"the {varied} per class",
-            )
-            + " The parameters were trained with the usual sizes.",
-            test=Below(0.0),
-            number=f"exponent of the {varied}",
-        )
-        for varied in VARIED
-    ),
+    *map(_variance_claim, VARIED),
     Claim(
         key="queries_convergence",
         text="More queries: faster convergence per meta-step.",

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anil_tf.study import figures, results
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import anil_vs_maml
 from anil_tf.study.experiments.anil_vs_maml import COST, EXPERIMENT, TRAINING
 from anil_tf.study.scale import SCALES
 from anil_tf.theory import complexity
+from tests.study.experiments.made_results import reasons, tables, verdicts
 
 ANIL_STEPS, MAML_STEPS = (0, 100, 300, 1000), (0, 20, 100)
 HEAD, BODY, TASKS = 645, 28_000, 4
@@ -65,16 +65,12 @@ def judged(frame):
     return {one.key: one.judge(frame) for one in EXPERIMENT.claims}
 
 
-def verdicts(frame):
-    return {key: outcome.verdict for key, outcome in judged(frame).items()}
-
-
 def courses(**changes):
     return anil_vs_maml.courses(made(noise=0.0, **changes))
 
 
 def test_what_holds_is_supported_and_the_numbers_are_those_that_were_made():
-    assert set(verdicts(made()).values()) == {"supported"}
+    assert set(verdicts(EXPERIMENT, made()).values()) == {"supported"}
     found = {key: outcome.interval.center for key, outcome in judged(made(noise=1e-4)).items()}
     assert found["training"] == pytest.approx(8.0, rel=1e-2)
     assert found["flop_model"] == pytest.approx(1.0, rel=1e-2)
@@ -87,7 +83,7 @@ def test_what_holds_is_supported_and_the_numbers_are_those_that_were_made():
 
 @pytest.mark.parametrize(("ratio", "training"), [(1.5, "not supported"), (3.0, "supported")])
 def test_each_published_ratio_is_judged_by_itself(ratio, training):
-    found = verdicts(made(ratios={1: 2.0, 5: ratio, 10: 4.0}))
+    found = verdicts(EXPERIMENT, made(ratios={1: 2.0, 5: ratio, 10: 4.0}))
     assert (found["training"], found["adaptation"]) == (training, "not supported")
     assert found["flop_model"] == "not supported"
 
@@ -103,15 +99,15 @@ def test_one_wrong_ratio_is_enough_against_the_model_and_its_interval_is_joint()
 
 
 def test_accuracy_may_be_behind_by_the_margin_and_no_more():
-    assert verdicts(made(behind=0.01))["accuracy"] == "supported"
-    far = verdicts(made(behind=0.1))
+    assert verdicts(EXPERIMENT, made(behind=0.01))["accuracy"] == "supported"
+    far = verdicts(EXPERIMENT, made(behind=0.1))
     assert {far[key] for key in OF_TRAINING} == {"not supported"}
 
 
 def test_what_noise_hides_and_a_single_seed_are_inconclusive():
     noisy = made(ratios={1: 2.0, 5: 2.6, 10: 4.0}, noise=0.8, gain=0.0, draw=2)
     for frame in (noisy, made(seeds=1)):
-        assert set(verdicts(frame).values()) == {"inconclusive"}
+        assert set(verdicts(EXPERIMENT, frame).values()) == {"inconclusive"}
 
 
 @pytest.mark.parametrize("layers", [1, "all"])
@@ -121,7 +117,7 @@ def test_a_run_that_diverged_or_is_missing_leaves_accuracy_open(layers):
     diverged = frame.copy()
     diverged.loc[one & (frame["meta_step"] > 0), ["test_accuracy", "test_loss"]] = np.nan
     for lamed in (diverged, frame[~one]):
-        found = verdicts(lamed)
+        found = verdicts(EXPERIMENT, lamed)
         assert {found[key] for key in OF_TRAINING} == {"inconclusive"}
         assert {found[key] for key in OF_COST} == {"supported"}
 
@@ -129,7 +125,7 @@ def test_a_run_that_diverged_or_is_missing_leaves_accuracy_open(layers):
 def test_the_accuracies_are_those_of_one_meta_step_and_not_of_a_line_between_two():
     frame = made()
     between = (frame["adapted_layers"] == 1) & (frame["meta_step"] == 100)
-    assert verdicts(frame[~between])["accuracy"] == "inconclusive"
+    assert verdicts(EXPERIMENT, frame[~between])["accuracy"] == "inconclusive"
 
 
 def test_anil_that_is_over_too_soon_cannot_be_compared_and_the_reason_is_given():
@@ -138,7 +134,7 @@ def test_anil_that_is_over_too_soon_cannot_be_compared_and_the_reason_is_given()
     for key in ("accuracy_in_time", "second_order"):
         assert found[key].verdict == "inconclusive" and "is over before" in found[key].reason
     assert found["accuracy"].verdict == "supported"
-    assert not any(outcome.reason for outcome in judged(frame).values())
+    assert reasons(EXPERIMENT, frame) == {}
 
 
 def test_they_meet_at_the_last_checkpoint_of_maml_that_anil_can_afford():
@@ -169,24 +165,14 @@ def test_entries_are_those_of_the_papers_comparison():
     assert spent.center == pytest.approx(HEAD / whole)
 
 
-@pytest.mark.parametrize("kinds", [(TRAINING, COST), (TRAINING,), (COST,), ()])
-def test_the_csv_and_half_of_it_give_what_they_can(tmp_path, kinds):
-    frame = made()
-    results.write(frame[frame["kind"].isin(kinds)], tmp_path / "r.csv")
-    read = results.read(tmp_path / "r.csv")
-    found, whole = judged(read), verdicts(frame)
-    known = OF_COST if COST in kinds else set()
-    known = known | (OF_TRAINING if len(kinds) == 2 else {"accuracy"} & set(whole))
-    known &= OF_COST if TRAINING not in kinds else set(whole)
-    for key, outcome in found.items():
-        assert outcome.verdict == (whole[key] if key in known else "inconclusive")
-    tables = [table(read) for table in EXPERIMENT.tables]
-    assert [bool(table) for table in tables] == [COST in kinds, COST in kinds, TRAINING in kinds]
-    for picture, kind in zip(EXPERIMENT.pictures, (TRAINING, COST), strict=True):
-        panels = picture.panels(read)
-        assert bool(panels) == (kind in kinds)
-        if panels:
-            figures.draw(panels, tmp_path / picture.file)
+@pytest.mark.parametrize(("kind", "known"), [(COST, OF_COST), (TRAINING, {"accuracy"})])
+def test_half_of_the_results_gives_what_it_can(kind, known):
+    half = made().query("kind == @kind")
+    found = verdicts(EXPERIMENT, half)
+    assert {key for key, verdict in found.items() if verdict == "supported"} == known
+    assert {found[key] for key in found if key not in known} == {"inconclusive"}
+    assert len(tables(EXPERIMENT, half)) == {COST: 2, TRAINING: 1}[kind]
+    assert sum(bool(picture.panels(half)) for picture in EXPERIMENT.pictures) == 1
 
 
 def test_the_table_shows_every_n_beside_the_published_number():

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anil_tf.study import figures, results
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import batch_size
 from anil_tf.study.experiments.batch_size import EXPERIMENT, TRAINING, VARIANCE
 from anil_tf.study.scale import SCALES
+from tests.study.experiments.made_results import tables, verdicts
 
 SIZES = (1, 2, 4, 8, 16, 32)
 STEPS = (0, 4, 16, 60)
@@ -40,12 +40,8 @@ def judged(frame):
     return {one.key: one.judge(frame) for one in EXPERIMENT.claims}
 
 
-def verdicts(frame):
-    return {key: outcome.verdict for key, outcome in judged(frame).items()}
-
-
 def test_what_holds_is_supported():
-    assert set(verdicts(made()).values()) == {"supported"}
+    assert set(verdicts(EXPERIMENT, made()).values()) == {"supported"}
 
 
 @pytest.mark.parametrize("exponent", [-0.7, -1.2, 0.0])
@@ -67,14 +63,14 @@ def test_another_power_of_the_batch_size_is_shown_and_not_supported(exponent):
     ids=["slower", "gains grow", "gains stay"],
 )
 def test_convergence_and_saturation_are_told_apart(loss, convergence, saturation):
-    found = verdicts(made(loss=loss))
+    found = verdicts(EXPERIMENT, made(loss=loss))
     assert (found["convergence"], found["saturation"]) == (convergence, saturation)
 
 
 def test_what_noise_hides_and_a_single_seed_are_inconclusive():
     hidden = made(noise=2.0, loss=lambda size: 1.4, spread=0.3)
     for frame in (hidden, made(seeds=1)):
-        assert set(verdicts(frame).values()) == {"inconclusive"}
+        assert set(verdicts(EXPERIMENT, frame).values()) == {"inconclusive"}
 
 
 def test_a_run_that_diverged_or_is_missing_leaves_convergence_open():
@@ -83,7 +79,7 @@ def test_a_run_that_diverged_or_is_missing_leaves_convergence_open():
     diverged = frame.copy()
     diverged.loc[one & (frame["meta_step"] > 4), "train_loss"] = np.nan
     for lamed in (diverged, frame[~one]):
-        found = verdicts(lamed)
+        found = verdicts(EXPERIMENT, lamed)
         assert found["convergence"] == found["saturation"] == "inconclusive"
         assert {found[key] for key in OF_NOISE} == {"supported"}
 
@@ -96,24 +92,18 @@ def test_doublings_are_compared_as_many_on_either_side():
     assert np.isnan(batch_size.saturation(frame[frame["meta_batch_size"] != 4]).center)
 
 
-@pytest.mark.parametrize("kinds", [(TRAINING, VARIANCE), (TRAINING,), (VARIANCE,), ()])
-def test_the_csv_and_half_of_it_give_what_they_can(tmp_path, kinds):
-    frame = made()
-    results.write(frame[frame["kind"].isin(kinds)], tmp_path / "r.csv")
-    read = results.read(tmp_path / "r.csv")
-    for key, outcome in judged(read).items():
-        ran = (VARIANCE if key in OF_NOISE else TRAINING) in kinds
-        assert outcome.verdict == ("supported" if ran else "inconclusive")
-    tables = [bool(table(read)) for table in EXPERIMENT.tables]
-    assert tables == [VARIANCE in kinds, TRAINING in kinds]
-    panels = EXPERIMENT.pictures[0].panels(read)
-    assert len(panels) == (VARIANCE in kinds) + 2 * (TRAINING in kinds)
-    if panels:
-        figures.draw(panels, tmp_path / "batch_size.png")
+@pytest.mark.parametrize("kind", [TRAINING, VARIANCE])
+def test_half_of_the_results_gives_half_of_the_verdicts(kind):
+    half = made().query("kind == @kind")
+    for key, verdict in verdicts(EXPERIMENT, half).items():
+        ran = kind == (VARIANCE if key in OF_NOISE else TRAINING)
+        assert verdict == ("supported" if ran else "inconclusive")
+    assert len(tables(EXPERIMENT, half)) == 1
+    assert len(EXPERIMENT.pictures[0].panels(half)) == (1 if kind == VARIANCE else 2)
 
 
 def test_the_tables_say_where_noise_and_signal_are_of_one_size_and_alpha_beside_the_curvature():
-    noise, end = (table(made()).frame for table in EXPERIMENT.tables)
+    noise, end = tables(EXPERIMENT, made())
     assert [one.center for one in noise["B_noise"]] == pytest.approx([20, 20], rel=0.02)
     assert set(end["alpha"]) == {0.05}
     assert [one.center for one in end["2/L at the start"]] == pytest.approx([2 / 40] * len(SIZES))

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from anil_tf import episodes
-from anil_tf.study import figures, results
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import sample_size
 from anil_tf.study.experiments.batch_size import VARIANCE
 from anil_tf.study.experiments.sample_size import EXPERIMENT, TRAINING
 from anil_tf.study.scale import SCALES
+from tests.study.experiments.made_results import tables, verdicts
 
 STEPS = (0, 4, 16, 60)
 SIZES = sorted(
@@ -44,10 +44,6 @@ def judged(frame):
     return {one.key: one.judge(frame) for one in EXPERIMENT.claims}
 
 
-def verdicts(frame):
-    return {key: outcome.verdict for key, outcome in judged(frame).items()}
-
-
 def test_what_holds_is_supported_and_the_slopes_are_those_that_were_made():
     found = judged(made())
     assert {outcome.verdict for outcome in found.values()} == {"supported"}
@@ -60,7 +56,7 @@ def test_what_holds_is_supported_and_the_slopes_are_those_that_were_made():
 
 def test_what_goes_the_other_way_is_not_supported():
     other_way = made(per_shot=-0.03, of_shots=0.3, of_queries=0.5, faster=0.02)
-    assert set(verdicts(other_way).values()) == {"not supported"}
+    assert set(verdicts(EXPERIMENT, other_way).values()) == {"not supported"}
 
 
 def test_queries_that_are_shown_to_bring_nothing_are_not_supported():
@@ -72,12 +68,12 @@ def test_queries_that_are_shown_to_bring_nothing_are_not_supported():
 def test_what_noise_hides_and_a_single_seed_are_inconclusive():
     hidden = made(per_shot=0.0, of_shots=0.0, of_queries=0.0, faster=-0.005, noise=1.0)
     for frame in (hidden, made(seeds=1)):
-        assert set(verdicts(frame).values()) == {"inconclusive"}
+        assert set(verdicts(EXPERIMENT, frame).values()) == {"inconclusive"}
 
 
 def test_the_sweeps_do_not_mix():
     """Each holds the other number: a strong effect of queries is no effect of shots."""
-    found = verdicts(made(per_shot=0.0, of_shots=0.0, of_queries=-1.0, noise=0.001))
+    found = verdicts(EXPERIMENT, made(per_shot=0.0, of_shots=0.0, of_queries=-1.0, noise=0.001))
     assert found["queries_variance"] == "supported" and found["shots_variance"] != "supported"
     rows = pd.DataFrame(SIZES, columns=["shots", "queries"])
     assert set(sample_size.sweep(rows, "shots")["queries"]) == {5}
@@ -88,26 +84,19 @@ def test_a_run_that_diverged_leaves_its_own_sweep_open():
     frame = made()
     one = (frame["kind"] == TRAINING) & (frame["shots"] == 10) & (frame["seed"] == 0)
     frame.loc[one & (frame["meta_step"] > 4), ["train_loss", "test_accuracy"]] = np.nan
-    found = verdicts(frame)
+    found = verdicts(EXPERIMENT, frame)
     assert found["shots_accuracy"] == "inconclusive"
     assert found["queries_convergence"] == "supported"
 
 
-@pytest.mark.parametrize("kinds", [(TRAINING, VARIANCE), (TRAINING,), (VARIANCE,), ()])
-def test_the_csv_and_half_of_it_give_what_they_can(tmp_path, kinds):
-    frame = made()
-    results.write(frame[frame["kind"].isin(kinds)], tmp_path / "r.csv")
-    read = results.read(tmp_path / "r.csv")
-    for key, outcome in judged(read).items():
-        ran = (VARIANCE if "variance" in key else TRAINING) in kinds
-        assert outcome.verdict == ("supported" if ran else "inconclusive")
-    table, panels = sample_size.size_table(read), EXPERIMENT.pictures[0].panels(read)
-    assert len(panels) == (VARIANCE in kinds) + 2 * (TRAINING in kinds)
-    if kinds:
-        assert table.frame[["shots", "queries"]].to_numpy().tolist() == [list(one) for one in SIZES]
-        figures.draw(panels, tmp_path / "sample_size.png")
-    else:
-        assert table is None
+@pytest.mark.parametrize("kind", [TRAINING, VARIANCE])
+def test_half_of_the_results_gives_half_of_the_verdicts(kind):
+    half = made().query("kind == @kind")
+    for key, verdict in verdicts(EXPERIMENT, half).items():
+        ran = kind == (VARIANCE if key in {"shots_variance", "queries_variance"} else TRAINING)
+        assert verdict == ("supported" if ran else "inconclusive")
+    assert len(tables(EXPERIMENT, half)[0]) == len(SIZES)
+    assert len(EXPERIMENT.pictures[0].panels(half)) == (1 if kind == VARIANCE else 2)
 
 
 @pytest.mark.parametrize(("shots", "queries"), [(1, 5), (5, 10)])
