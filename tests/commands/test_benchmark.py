@@ -44,7 +44,10 @@ def test_the_input_share_is_that_of_the_times_and_names_the_machine(tmp_path, mo
         (["--suite=speed"], "--suite=speed: expected one of input.step.deploy"),
         ([], "--output: expected a file in a directory that exists, received none"),
         (["--output=no/such/folder/x.json"], "--output: .*received no/such/folder/x.json"),
-        (["--output={tmp}/x.json", "--pytorch={tmp}/python"], "--pytorch=.*with PyTorch and higher"),
+        (
+            ["--output={tmp}/x.json", "--pytorch={tmp}/python"],
+            "--pytorch=.*with PyTorch and higher",
+        ),
     ],
 )
 def test_bad_flags_get_one_line_before_anything_is_measured(arguments, said, tmp_path):

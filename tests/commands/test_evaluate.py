@@ -100,9 +100,7 @@ def test_the_table_says_it_too(as_trained):
     lines = [line for line in answer.output.splitlines()[:-1] if line]
     assert lines[0].split()[:2] == ["accuracy", f"{100 * answer.result['accuracy']:.2f}"]
     cuts = [line.index("  ") for line in lines]
-    starts = {
-        len(line) - len(line[cut:].lstrip()) for line, cut in zip(lines, cuts, strict=True)
-    }
+    starts = {len(line) - len(line[cut:].lstrip()) for line, cut in zip(lines, cuts, strict=True)}
     assert len(starts) == 1, "aligned"
     assert {"training seed 3", "evaluation seed 0"} <= set(table(answer))
 
@@ -142,14 +140,20 @@ def test_other_ways_shots_queries_steps_and_normalization(small_run):
     expected = changes | {"split": "validation", "normalization": "support", "evaluation_seed": 9}
     assert expected.items() <= protocol.items()
     trained = {"seed": 3, "ways": 4, "shots": 1, "queries": 4, "inner_steps": 2}
-    assert {f"training_{name}": value for name, value in trained.items()}.items() <= protocol.items()
+    assert {
+        f"training_{name}": value for name, value in trained.items()
+    }.items() <= protocol.items()
 
 
 @pytest.mark.parametrize(("run", "ways"), [("free", 3), ("free", 6), ("learned step size", 6)])
 def test_nil_evaluates_the_body_of_any_run_on_any_ways(small_run, free, run, ways):
     directory = free if run == "free" else small_run.directory
     answer = succeed(
-        "evaluate", "--preset=nil_at_test", f"--run_dir={directory}", f"--ways={ways}", "--episodes=8"
+        "evaluate",
+        "--preset=nil_at_test",
+        f"--run_dir={directory}",
+        f"--ways={ways}",
+        "--episodes=8",
     )
     protocol = answer.result["protocol"]
     expected = {"head": "nil, 0 parameters", "ways": ways, "inner_steps": 0}
@@ -231,7 +235,10 @@ def test_deterministic_is_set_before_any_task_is_drawn(small_run, monkeypatch):
         (["--run_dir={run}", "--compare={split}"], "--split_seed=0: .*--compare.*--split_seed=1"),
         (["--run_dir={run}", "--ways=9"], "8 classes"),
         (["--run_dir={run}", "--dataset=imagefolder"], "image_folder"),
-        (["--run_dir={run}", "--dataset=sinusoid"], "--run_dir=.* takes images of shape .16, 16, 3"),
+        (
+            ["--run_dir={run}", "--dataset=sinusoid"],
+            "--run_dir=.* takes images of shape .16, 16, 3",
+        ),
         (["--run_dir={run}", "--inner_step_size=0.2"], "--inner_step_size=0.2: .* has learned"),
         (["--run_dir={run}", "--head=nil", "--inner_steps=2"], "--inner_steps=2: .*no inner loop"),
         (["--run_dir={free}", "--ways=4"], "evaluate.py: --ways=4: .*expected --ways=3"),
