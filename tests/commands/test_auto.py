@@ -1,26 +1,27 @@
 """inner_step_size=auto and inner_steps=auto: measured when a run begins, then numbers."""
 
-import csv
+import dataclasses
 import json
 
 import pytest
 
-from anil_tf.config import Evaluate, flags
-from tests.command_line import refuse, succeed
+from anil_tf import auto, build, training
+from anil_tf.config import Evaluate, Train, flags
+from tests.command_line import refuse, start, succeed
 from tests.commands.test_train import ONE_STEP, assert_same_runs
 
 BOTH = ["--inner_step_size=auto", "--inner_steps=auto"]
 
 
-@pytest.fixture
-def measures_nothing(monkeypatch):
-    def measure(*arguments, **options):
-        pytest.fail("measured anew")
-
-    return lambda: monkeypatch.setattr("anil_tf.theory.advice.measure", measure)
+def measure(*arguments, **options):
+    pytest.fail("measured anew")
 
 
-def test_it_is_measured_once_and_then_numbers(small_run, tmp_path, measures_nothing):
+def stop(*arguments, **options):
+    raise training.Stopped("before it began.")
+
+
+def test_it_is_measured_once_and_then_numbers(small_run, tmp_path, monkeypatch):
     """The run that goes on, and the run that is given its numbers, end alike."""
     small = [*small_run.arguments, *ONE_STEP, "--training_ways=3", "--head=free"]
     folder, given = tmp_path / "auto", tmp_path / "given"
@@ -33,7 +34,7 @@ def test_it_is_measured_once_and_then_numbers(small_run, tmp_path, measures_noth
     lines = (folder / "flags.txt").read_text().splitlines()
     assert set(numbers) <= set(lines) and not set(BOTH) & set(lines)
 
-    measures_nothing()
+    monkeypatch.setattr("anil_tf.theory.advice.measure", measure)
     output = succeed("train", *small, *BOTH, "--epochs=2", f"--run_dir={folder}").output
     assert "Going on" in output and f"automatic: {advice['reason']}" in output
     assert f"| automatic | {advice['reason']} |" in (folder / "card.md").read_text()
@@ -43,7 +44,9 @@ def test_it_is_measured_once_and_then_numbers(small_run, tmp_path, measures_noth
 
     said = "received --inner_step.*=auto"
     refuse(said, "train", *small, *BOTH, "--epochs=2", f"--run_dir={given}")
-    succeed("train", f"--flagfile={folder}/flags.txt", "--epochs=1", "--overwrite")
+    monkeypatch.setattr(training, "run", stop)
+    again = start("train", f"--flagfile={folder}/flags.txt", "--overwrite")
+    assert again.code == 75
     assert not (folder / "advice.json").exists(), "these numbers were given"
 
     config = flags.read_command_line(Evaluate, [f"--run_dir={given}"]).config
@@ -52,27 +55,24 @@ def test_it_is_measured_once_and_then_numbers(small_run, tmp_path, measures_noth
 
 
 @pytest.mark.parametrize(
-    ("settings", "kept"),
+    "given",
     [
-        (["--inner_step_size=auto", "--inner_steps=3"], {"inner_step_size"}),
-        (["--inner_step_size=0.05", "--inner_steps=auto", "--head=zero"], {"inner_steps"}),
-        ([*BOTH, "--adapted_layers=2"], {"inner_step_size", "inner_steps"}),
-        (
-            [*BOTH, "--normalization=running", "--learned_inner_step_size=per_variable"],
-            {"inner_step_size", "inner_steps"},
-        ),
+        {"inner_steps": 3},
+        {"inner_step_size": 0.05, "head_initialization": "zero"},
+        {"adapted_layers": 2},
+        # There are no moving averages before training.
+        {"normalization": "running", "body": "conv4", "learned_inner_step_size": "per_variable"},
     ],
-    ids=lambda words: " ".join(sorted(words)),
+    ids=str,
 )
-def test_either_number_may_be_auto_and_with_any_head(small_run, tmp_path, settings, kept):
-    # Batch normalisation is in conv4 alone.
-    body = ["--body=conv4"] if "--normalization=running" in settings else []
-    run = [*small_run.arguments, *ONE_STEP, *body, *settings, f"--run_dir={tmp_path}/run"]
-    succeed("train", *run)
-    advice = json.loads((tmp_path / "run" / "advice.json").read_text())
-    assert advice.keys() == kept | {"reason"}
-    if "inner_step_size" in kept:
-        assert 0.001 < advice["inner_step_size"] < 10, "also where there are no moving averages yet"
-    with (tmp_path / "run" / "metrics.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    assert 0 < float(row["loss"]) < 10
+def test_either_number_may_be_auto_with_any_head(small_run, given):
+    arguments = [*small_run.arguments, *ONE_STEP, "--run_dir=run"]
+    small = flags.read_command_line(Train, arguments).config
+    asked = {"inner_step_size": "auto", "inner_steps": "auto"} | given
+    config = dataclasses.replace(small, **asked)
+    tasks = build.make_tasks(config, "train")
+    resolved, advice = auto.resolve(config, build.make_network(config, tasks), tasks)
+    names = {name for name in asked if asked[name] == "auto"}
+    assert advice.keys() == names | {"reason"} and not resolved.measured_options
+    assert dataclasses.replace(config, **{name: advice[name] for name in names}) == resolved
+    assert 0.001 < resolved.inner_step_size < 10 and 1 <= resolved.inner_steps <= 100

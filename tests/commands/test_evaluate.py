@@ -1,7 +1,6 @@
 """Evaluates a finished run: the table and its JSON, comparisons, other tasks and other heads, and what is refused."""
 
 import hashlib
-import json
 import shutil
 
 import pytest
@@ -9,6 +8,8 @@ import tensorflow as tf
 
 import anil_tf
 from anil_tf import build
+from anil_tf.commands.finished_run import FinishedRun
+from anil_tf.config import Evaluate, flags
 from tests.command_line import refuse, start, succeed
 
 EPISODES = 21
@@ -145,35 +146,34 @@ def test_other_ways_shots_queries_steps_and_normalization(small_run):
     }.items() <= protocol.items()
 
 
-@pytest.mark.parametrize(("run", "ways"), [("free", 3), ("free", 6), ("learned step size", 6)])
-def test_nil_evaluates_the_body_of_any_run_on_any_ways(small_run, free, run, ways):
-    directory = free if run == "free" else small_run.directory
-    answer = succeed(
-        "evaluate",
-        "--preset=nil_at_test",
-        f"--run_dir={directory}",
-        f"--ways={ways}",
-        "--episodes=8",
-    )
+def test_nil_evaluates_the_body_of_a_run_on_any_ways(free):
+    flags = ["--preset=nil_at_test", f"--run_dir={free}", "--ways=6", "--episodes=8"]
+    answer = succeed("evaluate", *flags)
     protocol = answer.result["protocol"]
-    expected = {"head": "nil, 0 parameters", "ways": ways, "inner_steps": 0}
+    expected = {"head": "nil, 0 parameters", "ways": 6, "inner_steps": 0}
     assert expected.items() <= protocol.items()
     assert protocol["learned_inner_step_size"] == "none"
-    assert {"head nil, 0 parameters", "inner steps 0", f"ways {ways}"} <= set(table(answer))
-    assert answer.result["accuracy"] > 1 / ways, "patterns are told apart by any body"
+    assert {"head nil, 0 parameters", "inner steps 0", "ways 6"} <= set(table(answer))
+    assert answer.result["accuracy"] > 1 / 6, "patterns are told apart by any body"
 
 
 @pytest.mark.parametrize(
     "learner",
     [
+        {"learned_inner_step_size": "per_variable"},
         {"differentiation": "implicit", "inner_l2": 0.5, "learned_inner_step_size": "none"},
         {"differentiation": "truncated", "truncated_to": 1},
+        {"head_initialization": "ridge", "inner_l2": 1.0, "learned_inner_step_size": "none"},
     ],
-    ids=lambda learner: learner["differentiation"],
+    ids=str,
 )
-def test_nil_is_put_on_runs_of_other_differentiations(changed, learner):
-    answer = succeed("evaluate", f"--run_dir={changed(learner)}", "--head=nil", "--episodes=4")
-    assert answer.result["protocol"]["head"].startswith("nil")
+def test_nil_is_put_on_any_run(changed, learner):
+    directory = str(changed(learner))
+    given = [f"--run_dir={directory}", "--head=nil", "--ways=6"]
+    config = flags.read_command_line(Evaluate, given).config
+    tasks = build.make_tasks(config, "test")
+    nil = FinishedRun(directory).learner(config, tasks)
+    assert nil.head_initialization == "nil" and nil.learned_inner_step_size == "none"
 
 
 def test_a_run_trained_as_nil_leaves_the_head_of_the_other_run_alone(small_run, changed):

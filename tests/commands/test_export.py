@@ -85,60 +85,46 @@ def test_its_client_names_the_classes_of_a_folder_as_the_export_does(
     assert len(set(answers)) > 1
 
 
-def test_other_settings_than_the_runs(export):
-    arguments = ["--ways=4", "--shots=2", "--normalization=running", "--inner_steps=5"]
-    output, _ = export(*arguments, "--episodes=4", "--calibration_episodes=0")
-    info = facts(output)
-    assert info["normalization"] == info["protocol"]["normalization"] == "running"
-    assert info["name"] == "image_folder, 4-way 2-shot"
-    assert info["protocol"]["inner_steps"] == 5 and info["temperature"] == 1
+def test_other_settings_and_more_ways_than_there_are_validation_classes(export):
+    arguments = ["--ways=6", "--shots=2", "--normalization=running", "--inner_steps=5"]
+    output, printed = export(*arguments, "--episodes=2", "--calibration_episodes=2")
+    info, protocol = facts(output), facts(output)["protocol"]
+    assert info["normalization"] == protocol["normalization"] == "running"
+    assert info["name"] == "image_folder, 6-way 2-shot"
+    assert protocol["ways"] == 6 and protocol["inner_steps"] == 5
     assert {tensor["name"] for tensor in info["state"]} == {"kernel", "bias"}
+    assert "2 validation episodes of 5 classes, as many as there are" in printed
+    assert info["calibration"]["ways"] == 5
+    assert "validation episodes of 5 classes" in (output / "model_card.md").read_text()
 
 
-def test_without_test_episodes_nothing_is_claimed(export):
-    output, _ = export("--episodes=0", "--calibration_episodes=2")
-    info = facts(output)
-    assert info["accuracy"] is None and info["measured"] == {}
-    assert "Its accuracy was not measured" in (output / "model_card.md").read_text()
-
-
-def test_episode_is_exported_only_by_force(export, small_run, tmp_path):
+def test_episode_is_exported_only_by_force_and_nil_of_any_run(export, small_run, tmp_path):
     where = [f"--run_dir={small_run.directory}", f"--output_dir={tmp_path}/export"]
     said = "--normalization=episode: .*depend on the other"
     refuse(said, "export", *where, "--normalization=episode")
-    output, printed = export(
-        "--normalization=episode", "--force", "--episodes=4", "--calibration_episodes=2"
-    )
+    sizes = ["--episodes=4", "--calibration_episodes=2"]
+    output, printed = export("--normalization=episode", "--force", "--head=nil", *sizes)
     info = facts(output)
     assert info["signatures"] == ["adapt_and_predict", "embed"] and 0 < info["accuracy"] <= 1
+    assert info["protocol"]["head"].startswith("nil")
     assert entries(output) == FILES - {"client.py"} and "client.py" not in printed
     card = (output / "model_card.md").read_text()
     assert "depends on the other images asked with it" in card
 
 
-def test_it_is_calibrated_on_all_validation_classes_where_there_are_fewer_than_ways(export):
-    output, printed = export("--ways=6", "--episodes=2", "--calibration_episodes=2")
-    assert "2 validation episodes of 5 classes, as many as there are" in printed
-    info = facts(output)
-    assert info["calibration"]["ways"] == 5 and info["protocol"]["ways"] == 6
-    assert "validation episodes of 5 classes" in (output / "model_card.md").read_text()
-
-
-@pytest.mark.parametrize("given", [(), ("--normalization=support",)])
-def test_a_meta_step_is_the_runs_whatever_is_typed(small_run, tmp_path, monkeypatch, given):
+def test_a_meta_step_is_the_runs_whatever_is_typed(small_run, tmp_path, monkeypatch):
     """The learner keeps the run's normalisation, and the optimizer is that of the flags."""
-    seen = []
 
     def check(learner, options):
-        seen.append((learner.normalization, options.normalization, options.optimizer(learner)))
+        assert (learner.normalization, options.normalization) == ("episode", "running")
+        step_sizes = options.optimizer(learner).step_sizes()
+        assert step_sizes == pytest.approx({"body": 1e-3, "head": 0.25})
         raise ValueError("this is enough")
 
     monkeypatch.setattr(saved_model, "check", check)
     where = [f"--run_dir={small_run.directory}", f"--output_dir={tmp_path}/export"]
-    refuse("this is enough", "export", *where, "--outer_step_size_head=0.25", *given)
-    ((trained, exported_with, optimizer),) = seen
-    assert (trained, exported_with) == ("episode", "support")
-    assert optimizer.step_sizes() == pytest.approx({"body": 1e-3, "head": 0.25})
+    given = ["--outer_step_size_head=0.25", "--normalization=running"]
+    refuse("this is enough", "export", *where, *given)
 
 
 def test_what_a_format_cannot_hold_is_refused_before_anything_slow(
@@ -148,11 +134,6 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_slow(
     where = [f"--run_dir={small_run.directory}", f"--output_dir={tmp_path}/export"]
     forced = ["--format=litert", "--normalization=episode", "--force"]
     refuse("--format=litert: LiteRT exports take", "export", *where, *forced)
-
-
-def test_nil_makes_an_export_of_any_run(export):
-    output, _ = export("--head=nil", "--episodes=2", "--calibration_episodes=0")
-    assert facts(output)["protocol"]["head"].startswith("nil")
 
 
 def made_export(folder):
@@ -203,6 +184,9 @@ def test_an_export_is_replaced_only_when_told_and_only_by_a_whole_one(
     assert entries(tmp_path) == {"export"} and "model.tflite" in entries(output)
     succeed("export", *where, "--overwrite")
     assert entries(tmp_path) == {"export"} and entries(output) == FILES
+    info, card = facts(output), (output / "model_card.md").read_text()
+    assert info["accuracy"] is None and info["measured"] == {} and info["temperature"] == 1
+    assert "Its accuracy was not measured" in card, "nothing is claimed"
 
 
 def test_a_failure_of_the_measurement_is_not_put_down_to_the_format(

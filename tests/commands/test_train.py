@@ -122,8 +122,10 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_the_run_can_be_overwritt
             ["--differentiation=truncated", "--truncated_to=1", "--adapted_layers=2"],
             ["meta gradient: truncated to the last 1 of 2 inner steps", "geometry: nonconvex"],
         ),
-        (["--head=ridge", "--inner_l2=1"], ["inner steps: none", "head: ridge, 2 parameters"]),
-        (["--mixed_precision"], ["head: prototype"]),
+        (
+            ["--mixed_precision", "--head=ridge", "--inner_l2=1"],
+            ["inner steps: none", "head: ridge, 2 parameters"],
+        ),
     ],
     ids=lambda words: words[0],
 )
