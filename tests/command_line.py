@@ -44,14 +44,14 @@ def start(name, *arguments, program="bin/{}.py"):
 def succeed(name, *arguments):
     """Starts a command that ends well and has nothing to complain of."""
     answer = start(name, *arguments)
-    assert (answer.code, answer.error) == (0, ""), answer
+    assert (answer.code, answer.error) == (0, "")
     return answer
 
 
 def refuse(said, name, *arguments):
     """Starts a command that refuses its input in one line, which matches a regular expression."""
     answer = start(name, *arguments)
-    assert answer.code == 2, answer
+    assert answer.code == 2, answer.error
     (line,) = answer.error.splitlines()
     assert line.startswith(f"{name}.py: ") and re.search(said, line), line
     return answer

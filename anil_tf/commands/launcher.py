@@ -140,12 +140,11 @@ def _quiet_libraries(verbosity: int) -> Iterator[None]:
         logging.get_absl_logger().addFilter(
             lambda record: _SAID_OF_EVERY_EXPORT not in record.getMessage()
         )
-    if not importlib.util.find_spec("tensorflow") or "tensorflow" in sys.modules:
-        yield
-        return
-    with _without_noise():
-        import tensorflow
-    tensorflow.get_logger().setLevel("INFO" if verbosity >= 1 else "ERROR")
+    if importlib.util.find_spec("tensorflow"):
+        is_new = "tensorflow" not in sys.modules
+        with _without_noise() if is_new else contextlib.nullcontext():
+            import tensorflow
+        tensorflow.get_logger().setLevel("INFO" if verbosity >= 1 else "ERROR")
     yield
 
 

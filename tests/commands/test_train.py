@@ -168,7 +168,6 @@ def test_a_first_order_run_is_extended_from_its_flags(small_run, tmp_path):
         ),
         (["--frozen_in_adaptation=head"], "--frozen_in_adaptation=head.*nothing to adapt"),
         (["--head=nil"], "--head=nil.*needs classes"),  # these are numbers
-        (["--head=zero", "--training_ways=3"], "--training_ways"),
     ],
     ids=str,
 )

@@ -59,8 +59,8 @@ def test_nil_is_put_on_any_run(run, lines):
     [
         ("--filters=8", "--filters=8: part of the trained model"),
         ("--head=zero", "--head=zero: part of the trained model.*--ways, --shots, .*--inner_steps"),
-        ("--mixed_precision", "--mixed_precision=true: part of the trained model"),
-        ("--first_order", "--first_order=true: part of the trained model"),
+        ("--mixed_precision", "--mixed_precision: part of the trained model"),
+        ("--first_order", "--first_order: part of the trained model"),
         ("--inner_steps=auto", "--inner_steps=auto: measured where training begins.*a number"),
         ("--inner_step_size=auto", "--inner_step_size=auto: measured where training begins"),
         ("--split_seed=1", "--split_seed=1: .*trained on; expected --split_seed=0, or another"),
