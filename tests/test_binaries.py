@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from tests.commands.test_train import rows
+from tests.small_runs import rows
 
 
 def start(repository, name, *arguments, **environment):

@@ -8,7 +8,7 @@ import pytest
 from anil_tf import auto, build, training
 from anil_tf.config import Evaluate, Train, flags
 from tests.command_line import refuse, start, succeed
-from tests.commands.test_train import ONE_STEP, assert_same_runs
+from tests.small_runs import ONE_STEP, assert_same_runs
 
 BOTH = ["--inner_step_size=auto", "--inner_steps=auto"]
 

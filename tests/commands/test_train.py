@@ -1,17 +1,16 @@
 """Trains, stops, goes on, extends and overwrites runs: the files, the exit codes and what is said."""
 
-import csv
 import functools
 import os
 import signal
 
 import keras
-import numpy as np
 import pytest
 
 import anil_tf
 from anil_tf import training
 from tests.command_line import refuse, start, succeed
+from tests.small_runs import ONE_STEP, assert_same_runs, rows
 
 FILES = {
     "flags.txt",
@@ -25,24 +24,6 @@ FILES = {
     "card.md",
 }
 SINUSOID = ["--dataset=sinusoid", "--body=mlp", "--filters=4", "--shots=5", "--steps_per_epoch=2"]
-# A network without convolutions compiles in a third of the time.
-ONE_STEP = [
-    *("--body=mlp", "--epochs=1", "--steps_per_epoch=2", "--validation_episodes=2"),
-    *("--learned_inner_step_size=none", "--schedule=constant"),
-]
-
-
-def rows(run_dir):
-    with (run_dir / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def assert_same_runs(one, other):
-    """The same numbers, bit by bit. In one process Keras numbers layers on, so that files differ in names."""
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-    weights = (anil_tf.load(folder).get_weights() for folder in (one, other))
-    for first, second in zip(*weights, strict=True):
-        np.testing.assert_array_equal(first, second)
 
 
 class Signal(keras.callbacks.Callback):

@@ -32,7 +32,10 @@ NIL = {"head_initialization": "nil"}
             "--head=zero --frozen_in_adaptation=head: .*free or prototype",
         ),
         ({"truncated_to": 2}, "--truncated_to=2: .*both or neither"),
-        ({"differentiation": "truncated"}, "--differentiation=truncated --truncated_to: .*both or neither"),
+        (
+            {"differentiation": "truncated"},
+            "--differentiation=truncated --truncated_to: .*both or neither",
+        ),
         (
             {"first_order": True, "differentiation": "truncated", "truncated_to": 1},
             "--first_order --differentiation=truncated: .*one of the two",
