@@ -78,10 +78,10 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
         cell
         for seed in _seeds(scale)
         for cell in (
-            Cell("anil_tf.study.measurements.advised:run", _settings(scale, data, seed)),
+            Cell("advised.run", _settings(scale, data, seed)),
             *(
                 Cell(
-                    "anil_tf.study.training:run",
+                    "training.run",
                     _settings(scale, data, seed) | {"inner_step_size": alpha, "inner_steps": steps},
                 )
                 for alpha in STEP_SIZES.get(scale.name, _ALL_STEP_SIZES)

@@ -177,7 +177,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     seeds = scale.seeds[:1] if scale.name == "smoke" else scale.seeds
     training = [
         Cell(
-            "anil_tf.study.training:run",
+            "training.run",
             usual_setting.settings(
                 scale,
                 data,
@@ -206,7 +206,7 @@ def _cost_cell(scale: Scale, data: Data, seed: int) -> Cell:
     usual = usual_setting.settings(scale, data, seed=seed)
     timed = (INNER_STEPS,) if scale.name == "smoke" else TIMED_INNER_STEPS
     return Cell(
-        "anil_tf.study.measurements.meta_step_cost:run",
+        "meta_step_cost.run",
         {
             **{key: value for key, value in usual.items() if key not in not_its_own},
             "compared_inner_steps": " ".join(map(str, timed)),

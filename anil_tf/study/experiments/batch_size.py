@@ -92,7 +92,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     """For each seed, a training run for each B and one measurement of the variance for all B."""
     training = [
         Cell(
-            "anil_tf.study.training:run",
+            "training.run",
             usual_setting.settings(
                 scale, data, seed=seed, meta_steps=run_length(scale), meta_batch_size=size
             ),
@@ -123,7 +123,7 @@ def variance_cell(scale: Scale, data: Data, seed: int, sizes: list[str]) -> Cell
     )
     trained = {k: v for k, v in usual.items() if k not in ("checkpoints", "evaluation_tasks")}
     return Cell(
-        "anil_tf.study.measurements.gradient_variance:run",
+        "gradient_variance.run",
         {**trained, "sizes": " ".join(sizes), "draws": DRAWS[scale.name]},
     )
 

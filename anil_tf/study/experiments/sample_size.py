@@ -103,7 +103,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     meta_steps = usual_setting.short_run(scale)
     training = [
         Cell(
-            "anil_tf.study.training:run",
+            "training.run",
             usual_setting.settings(
                 scale,
                 data,

@@ -68,7 +68,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     most = 16 if scale.name == "smoke" else MOST_INNER_STEPS
     bodies = (SMOOTH,) if scale.name == "smoke" else (SMOOTH, USUAL)
     return [
-        cell("contraction:run", scale, data, seed, body=body, most_inner_steps=most)
+        cell("contraction.run", scale, data, seed, body=body, most_inner_steps=most)
         for body in bodies
         for seed in seeds(scale)
     ]

@@ -55,7 +55,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
     most = 2 if scale.name == "smoke" else 4
     length: dict[str, Scalar] = {"most_inner_steps": most, "inner_step_size": 0.1}
     return [
-        cell("exactness:run", scale, data, seed, **(length | _CASES[case]))
+        cell("exactness.run", scale, data, seed, **(length | _CASES[case]))
         for case in cases
         for seed in (scale.seeds[:1] if case != "linear head" else seeds(scale))
     ]

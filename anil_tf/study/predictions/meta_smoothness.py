@@ -94,7 +94,7 @@ RULES = {
 def strongly_convex_cells(scale: Scale, data: Data) -> list[Cell]:
     """P3: the blocks of each seed."""
     settings: dict[str, Scalar] = {"most_inner_steps": MOST_INNER_STEPS["P3"], "inner_l2": INNER_L2}
-    runner = "meta_smoothness:strongly_convex"
+    runner = "meta_smoothness.strongly_convex"
     return [cell(runner, scale, data, seed, **settings) for seed in scale.seeds]
 
 
@@ -102,12 +102,12 @@ def nonconvex_cells(scale: Scale, data: Data) -> list[Cell]:
     """P4: the cosine, and a two-layer head on each seed."""
     most = 8 if scale.name == "smoke" else MOST_INNER_STEPS["P4"]
     settings: dict[str, Scalar] = {"most_inner_steps": most, "step": STEP}
-    worst = Cell("anil_tf.study.measurements.meta_smoothness:worst_case", settings | {"seed": 0})
+    worst = Cell("meta_smoothness.worst_case", settings | {"seed": 0})
     if scale.name == "smoke":
         return [worst]
     head: dict[str, Scalar] = {"head": "two_layer", "inner_l2": 0.0}
     return [worst] + [
-        cell("meta_smoothness:nonconvex", scale, data, seed, **(settings | head))
+        cell("meta_smoothness.nonconvex", scale, data, seed, **(settings | head))
         for seed in scale.seeds
     ]
 

@@ -132,7 +132,7 @@ def _descent(
         "meta_steps": 3 if smoke else META_STEPS[name],
         "checkpoints": 2 if smoke else 12,
     }
-    return cell("meta_steps:run", scale, data, seed, **(head | changes))
+    return cell("meta_steps.run", scale, data, seed, **(head | changes))
 
 
 # ---- P5 --------------------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def cell(runner: str, scale: Scale, data: Data, seed: int, **changes: Scalar) ->
     """A cell at a frozen point: a smooth body of a quarter of the usual width, linear head, lambda = 0.5.
 
     Args:
-        runner: module and function in `anil_tf.study.measurements`.
+        runner: see `cell.RUNNERS`.
         scale: the sizes.
         data: the data set.
         seed: of weights and tasks.
@@ -84,7 +84,7 @@ def cell(runner: str, scale: Scale, data: Data, seed: int, **changes: Scalar) ->
         "inner_l2": 0.5,
         "seed": seed,
     }
-    return Cell(f"anil_tf.study.measurements.{runner}", settings | changes)
+    return Cell(runner, settings | changes)
 
 
 def seeds(scale: Scale) -> tuple[int, ...]:

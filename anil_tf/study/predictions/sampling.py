@@ -58,7 +58,7 @@ RULES = {
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """A measurement for each seed."""
     settings = {"most_inner_steps": 16, "largest_batch": 8, "draws": 32}
-    return [cell("sampling:run", scale, data, seed, **settings) for seed in scale.seeds]
+    return [cell("sampling.run", scale, data, seed, **settings) for seed in scale.seeds]
 
 
 def judge(frame: pd.DataFrame) -> dict[str, Found]:

@@ -74,7 +74,7 @@ def timing_cells(scale: Scale, data: Data) -> list[Cell]:
     }
     return [
         Cell(
-            "anil_tf.study.timing:run",
+            "timing.run",
             {name: descent[name] for name in shared} | settings | {"inner_steps": steps},
             alone=True,
         )

@@ -2,10 +2,8 @@
 
 A condition is all that stays fixed while N varies: how many layers adapt, lambda, alpha, the body. Within a condition
 and a seed all N begin with the same weights and see the same tasks, so that differences between N are paired; the seed
-is the unit of every interval. From the rows of a condition come the height of the training curve for each seed and N
-(`heights`), its trend in N (`trend`), and the meta-steps to a loss (`threshold`, `steps_to`).
-
-Two readings of "converges faster", since a larger N has adapted further before anything was learned:
+is the unit of every interval. Two readings of "converges faster", since a larger N has adapted further before anything
+was learned:
 
     level       ln of the training loss, averaged over the meta-steps: what a figure of training curves shows
     progress    the same, minus its value at meta-step 0: what learning alone has brought
@@ -19,30 +17,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
-from anil_tf.study import results, statistics
+from anil_tf.study import figures, results, statistics
 from anil_tf.study.cell import Cell, Scalar
-from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Picture, Verdict
+from anil_tf.study.claims import NOT_SUPPORTED, SUPPORTED, Measured
 from anil_tf.study.experiment import Data
+from anil_tf.study.figures import Panel
 from anil_tf.study.scale import Scale
-from anil_tf.study.statistics import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from anil_tf.study.figures import Panel, Series
+from anil_tf.study.statistics import UNKNOWN, Interval
 
 TRAINING, TIMING = "training.run", "timing.run"  # kinds of cells
-_RUNNERS = {TRAINING: "anil_tf.study.training:run", TIMING: "anil_tf.study.timing:run"}
 LEVEL, PROGRESS = "level", "progress"
-UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
-DIVERGED = "A run that diverged counts, from there on, as chance, ln(ways), or as its own start where that is higher."
 OUTER_STEP_SIZE = 1e-3  # Adam, as in the nearest public scripts of the paper's authors
+
+# The statistics in words, for the rules.
+SLOPE = (
+    "ln of the training loss on fixed tasks, averaged over all meta-steps (the area under the curve); its least "
+    "squares slope against log2 N on each seed, all N from the same weights on the same tasks."
+)
+SLOPE_OF_PROGRESS = (
+    "The same for ln(loss at meta-step k / loss at meta-step 0): each curve counts from its own start, where a larger "
+    "N is ahead without having learned anything. Being ahead leaves less to fall, so this leans against the claim."
+)
+DIVERGED = "A run that diverged counts, from there on, as chance, ln(ways), or as its own start where that is higher."
+GIVEN_LOSS = (
+    "The given training loss lies midway, in logarithms, between the lowest at any run's start and the lowest that "
+    "some N reaches on every seed."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +78,9 @@ class Condition:
     @property
     def label(self) -> str:
         """The condition, for readers."""
-        layers = "" if self.adapted_layers == 1 else "two layers, "
+        geometry = f"lambda = {self.inner_l2:g}" if self.adapted_layers == 1 else "two layers"
         smooth = ", smooth body" if self.body == "smooth_conv4" else ""
-        regulariser = f"lambda = {self.inner_l2:g}, " if self.adapted_layers == 1 else ""
-        return f"{layers}{regulariser}{self.alpha}{smooth}"
+        return f"{geometry}, {self.alpha}{smooth}"
 
     def step_size(self, inner_steps: int) -> float | str:
         """Alpha of one cell, as `training.run` takes it."""
@@ -92,17 +96,32 @@ class Condition:
             & (frame["adapted_layers"].astype(str) == str(self.adapted_layers))
             & np.isclose(frame["inner_l2"].astype(float), self.inner_l2)
         ]
-        return _with_readings(rows[self._has_step_size(rows)])
-
-    def _has_step_size(self, rows: pd.DataFrame) -> pd.Series:
-        import pandas as pd
-
         sizes = rows["inner_step_size"]
         if isinstance(self.inner_step_size, str):
-            return sizes == self.inner_step_size
+            return _with_readings(rows[sizes == self.inner_step_size])
         numbers = pd.to_numeric(sizes, errors="coerce").astype(float)
         factor = rows["inner_steps"] if self.per_step else 1
-        return pd.Series(np.isclose(numbers * factor, self.inner_step_size), index=rows.index)
+        return _with_readings(rows[np.isclose(numbers * factor, self.inner_step_size)])
+
+
+def under(
+    condition: Condition, statistic: Callable
+) -> Callable[[pd.DataFrame], Interval | Measured | None]:
+    """A statistic of the results from one of a condition's rows; None where a scale leaves the condition out."""
+
+    def found(frame: pd.DataFrame) -> Interval | Measured | None:
+        rows = condition.rows(frame)
+        return None if rows.empty else statistic(rows)
+
+    return found
+
+
+def by_condition(
+    conditions: Iterable[Condition], frame: pd.DataFrame
+) -> dict[Condition, pd.DataFrame]:
+    """The rows of each condition that ran, with their seconds."""
+    parts = {one: with_seconds(one.rows(frame), frame) for one in conditions}
+    return {one: rows for one, rows in parts.items() if not rows.empty}
 
 
 # ---- Cells ---------------------------------------------------------------------------------------------------------
@@ -115,7 +134,6 @@ def training_cells(
     *,
     inner_steps: Sequence[int] | None = None,
     meta_steps: int | None = None,
-    checkpoints: int | None = None,
 ) -> list[Cell]:
     """A training run for each seed and N.
 
@@ -125,15 +143,14 @@ def training_cells(
         data: the data set.
         inner_steps: the N; None takes the scale's.
         meta_steps: K; None takes the scale's.
-        checkpoints: of each run; None takes the scale's.
     """
     return [
         Cell(
-            _RUNNERS[TRAINING],
+            TRAINING,
             {
                 **_learner_settings(condition, scale, data, steps, seed),
                 "meta_steps": meta_steps or scale.meta_steps,
-                "checkpoints": checkpoints or scale.checkpoints,
+                "checkpoints": scale.checkpoints,
                 "evaluation_tasks": scale.evaluation_tasks,
             },
         )
@@ -151,7 +168,7 @@ def timing_cells(condition: Condition, scale: Scale, data: Data) -> list[Cell]:
     """A timing, alone on the machine, for each N: time depends neither on the seed nor on alpha and lambda."""
     return [
         Cell(
-            _RUNNERS[TIMING],
+            TIMING,
             {
                 **_learner_settings(condition, scale, data, steps, scale.seeds[0]),
                 "repeats": scale.timing_steps,
@@ -217,60 +234,32 @@ def heights(rows: pd.DataFrame, reading: str) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         N, [points], and the heights, [seeds, points]; nan for a run that is missing.
     """
-    return _by_seed(rows, lambda run: statistics.area_under(run["meta_step"], run[reading]))
-
-
-def until(rows: pd.DataFrame, end: float) -> pd.DataFrame:
-    """The curves cut off at a meta-step, on the straight line between their points.
-
-    Args:
-        rows: of one condition, from `Condition.rows`.
-        end: the meta-step; none of the runs ends before.
-
-    Returns:
-        `seed`, `inner_steps`, `meta_step`, `level` and `progress` up to there.
-    """
-    import pandas as pd
-
-    parts = []
-    for (seed, steps), run in rows.groupby(["seed", "inner_steps"]):
-        at = [*run.loc[run["meta_step"] < end, "meta_step"], end]
-        readings = {name: np.interp(at, run["meta_step"], run[name]) for name in (LEVEL, PROGRESS)}
-        parts.append(pd.DataFrame({"seed": seed, "inner_steps": steps, "meta_step": at} | readings))
-    return pd.concat(parts, ignore_index=True)
-
-
-def trend(rows: pd.DataFrame, reading: str) -> Interval:
-    """The change of the training loss for each doubling of N, in per cent of the loss; negative is faster.
-
-    Args:
-        rows: of one condition.
-        reading: `LEVEL` or `PROGRESS`.
-
-    Returns:
-        Least squares of the heights against log2 N on each seed, then Student's interval over the seeds.
-    """
-    return statistics.mean(slopes(rows, reading)).map(percent)
-
-
-def trend_at_end(rows: pd.DataFrame, column: str) -> Interval:
-    """The change of what the runs end with for each doubling of N, in units of the column.
-
-    Args:
-        rows: of one condition.
-        column: such as "level" or "test_accuracy"; unknown where a run has no number at its last checkpoint.
-
-    Returns:
-        Least squares against log2 N on each seed, then Student's interval over the seeds.
-    """
-    steps, found = _by_seed(rows, lambda run: run[column].iloc[-1])
-    return statistics.trend(np.log2(steps), found) if len(steps) > 1 else UNKNOWN
+    return statistics.by_seed(
+        rows, "inner_steps", lambda run: statistics.area_under(run["meta_step"], run[reading])
+    )
 
 
 def slopes(rows: pd.DataFrame, reading: str) -> np.ndarray:
-    """What `trend` is the mean of: ln of the training loss per doubling of N, [seeds]."""
+    """Ln of the training loss per doubling of N, by least squares on the heights of each seed, [seeds]."""
     steps, found = heights(rows, reading)
     return statistics.slopes(np.log2(steps), found) if len(steps) > 1 else np.array([])
+
+
+def trend(rows: pd.DataFrame, reading: str) -> Interval:
+    """The change of the training loss for each doubling of N, in per cent of the loss; negative is faster."""
+    return statistics.mean(slopes(rows, reading)).map(percent)
+
+
+def difference(first: pd.DataFrame, second: pd.DataFrame, reading: str) -> Interval:
+    """The trend of one condition minus that of another, seed by seed, in per cent; unknown if seeds are missing."""
+    pair = slopes(first, reading), slopes(second, reading)
+    return statistics.paired(*pair).map(percent) if len(pair[0]) == len(pair[1]) else UNKNOWN
+
+
+def trend_at_end(rows: pd.DataFrame, column: str) -> Interval:
+    """The change of what the runs end with for each doubling of N, in units of the column."""
+    steps, found = statistics.by_seed(rows, "inner_steps", lambda run: run[column].iloc[-1])
+    return statistics.trend(np.log2(steps), found) if len(steps) > 1 else UNKNOWN
 
 
 def percent(logarithm: float) -> float:
@@ -286,14 +275,12 @@ def largest_step_size(rows: pd.DataFrame, end: bool = False) -> float:
         end: with L of the last checkpoint, the largest over all N, instead of that of the first.
     """
     name = "smoothness" if end else "smoothness_max"
-    measured = rows[rows["meta_step"] > 0] if end else rows
-    return float((2.0 / (measured[name] + measured["inner_l2"])).min())
+    known = rows[rows["meta_step"] > 0] if end else rows
+    return float((2.0 / (known[name] + known["inner_l2"])).min())
 
 
 def contraction(rows: pd.DataFrame, inner_steps: int = 20) -> float:
     """q^N for a linear softmax head, q = 1 - alpha lambda: the largest over the seeds; nan without rows."""
-    if rows.empty:
-        return math.nan
     factor = 1.0 - rows["alpha"].astype(float) * rows["inner_l2"].astype(float)
     return float((factor.abs() ** inner_steps).max())
 
@@ -318,17 +305,7 @@ class Reach:
 
 
 def threshold(rows: pd.DataFrame) -> float:
-    """The training loss to which the N of a condition race; nan if nothing was learned.
-
-    Midway, in logarithms, between the lowest loss that any run starts with, so that no N has won before the start, and
-    the lowest that is reached on every seed by some N.
-
-    Args:
-        rows: of one condition.
-
-    Returns:
-        In nats.
-    """
+    """The training loss to which the N of a condition race, in nats; nan if nothing was learned: `GIVEN_LOSS`."""
     start = rows.loc[rows["meta_step"] == 0, "level"].min()
     reached = rows.groupby("seed")["level"].min().max()
     return math.exp((start + reached) / 2) if reached < start else math.nan
@@ -341,12 +318,13 @@ def steps_to(rows: pd.DataFrame, loss: float) -> Reach:
         rows: of one condition.
         loss: in nats, below all losses at meta-step 0.
     """
-    found = _by_seed(
-        rows,
-        lambda run: statistics.first_step_below(run["meta_step"], run["level"], math.log(loss)),
-    )
-    ends = _by_seed(rows, lambda run: run["meta_step"].max())[1]
-    return Reach(found[0], np.where(np.isnan(found[1]), ends, found[1]), np.isfinite(found[1]))
+
+    def place(run: pd.DataFrame) -> float:
+        return statistics.first_step_below(run["meta_step"], run["level"], math.log(loss))
+
+    steps, found = statistics.by_seed(rows, "inner_steps", place)
+    ends = statistics.by_seed(rows, "inner_steps", lambda run: run["meta_step"].max())[1]
+    return Reach(steps, np.where(np.isnan(found), ends, found), np.isfinite(found))
 
 
 def with_seconds(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
@@ -363,40 +341,43 @@ def seconds_per_meta_step(rows: pd.DataFrame) -> np.ndarray:
     return rows.groupby("inner_steps")["seconds_per_meta_step"].median().to_numpy(np.float64)
 
 
-def interior_against_ends(cost: np.ndarray, reached: np.ndarray) -> tuple[Interval, Verdict]:
-    """Whether some N between the smallest and the largest costs less than both.
+MODERATE = (
+    "The moderate N lies between the two ends of the range; for each seed it is the best of the other seeds on "
+    "average. The number is the cost of an end over that of the moderate N, a geometric mean, of the end that comes closer. A "
+    "verdict against the claim needs an end that got there on every seed, beside the N that is best on the very seed; "
+    "one for it a moderate N that got there. An end that never gets there counts with all that its run cost, which is "
+    "too little."
+)
 
-    The interior N is chosen for each seed by the mean log cost of the other seeds, so that the choice does not flatter
-    itself: the claim is supported if both ends cost more than it, with their whole intervals, and it got there on every
-    seed. It is not supported if an end that got there on every seed costs less, with its whole interval, than even the
-    interior N that is best on that very seed. An end that did not get there costs at least what is given, which is
-    enough to compare with.
+
+def interior_against_ends(cost: np.ndarray, reached: np.ndarray) -> Measured:
+    """The cost of the smallest and the largest N over that of one between, to be tested for lying above 1.
+
+    The N between is chosen by the other seeds, so that the choice does not flatter itself, see `MODERATE`.
 
     Args:
         cost: [seeds, points], positive, in ascending order of N.
         reached: [seeds, points], whether the cost is known, or only that it is higher.
 
     Returns:
-        The cost of the end that comes closer, as a multiple of the interior's, with its interval over seeds, and the
-        verdict.
+        The ratio of the end that refutes the claim, or else of the one that comes closer.
     """
     if cost.shape[0] == 0 or cost.shape[1] < 3 or not np.isfinite(cost).all():
-        return UNKNOWN, INCONCLUSIVE
+        return Measured(UNKNOWN)
     logarithms = np.log(cost)
-    ends, interior = logarithms[:, [0, -1]], logarithms[:, 1:-1]
-    seeds = np.arange(len(cost))
-
+    interior = logarithms[:, 1:-1]
     for end in (0, -1):
         against = statistics.paired(logarithms[:, end], interior.min(axis=1)).map(math.exp)
         if reached[:, end].all() and against.high < 1:
-            return against, NOT_SUPPORTED
-    chosen = _best_of_the_others(interior)
+            return Measured(against, decides=(NOT_SUPPORTED,))
+    seeds, chosen = np.arange(len(cost)), _best_of_the_others(interior)
     margins = [
-        statistics.paired(ends[:, end], interior[seeds, chosen]).map(math.exp) for end in (0, 1)
+        statistics.paired(logarithms[:, end], interior[seeds, chosen]).map(math.exp)
+        for end in (0, -1)
     ]
     closest = min(margins, key=lambda margin: margin.low if len(cost) > 1 else margin.center)
     is_known = reached[:, 1:-1][seeds, chosen].all()
-    return closest, SUPPORTED if is_known and closest.low > 1 else INCONCLUSIVE
+    return Measured(closest, decides=(SUPPORTED,) if is_known else ())
 
 
 def _best_of_the_others(interior: np.ndarray) -> np.ndarray:
@@ -407,21 +388,6 @@ def _best_of_the_others(interior: np.ndarray) -> np.ndarray:
     return others.argmin(axis=1)
 
 
-def _by_seed(
-    rows: pd.DataFrame, number: Callable[[pd.DataFrame], float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A number of each run, as [points] and [seeds, points]."""
-    import pandas as pd
-
-    found = [
-        {"seed": seed, "inner_steps": steps, "number": number(run)}
-        for (seed, steps), run in rows.groupby(["seed", "inner_steps"])
-    ]
-    if not found:
-        return np.array([]), np.zeros([0, 0])
-    return statistics.by_seed(pd.DataFrame(found), "inner_steps", "number")
-
-
 # ---- What readers see ----------------------------------------------------------------------------------------------
 
 CELL_NOTE = (
@@ -429,7 +395,15 @@ CELL_NOTE = (
     "contraction that the theory counts on; it says nothing of two adapted layers. K is the number of meta-steps "
     "to the condition's common loss; where a seed never got there, K is beyond the run."
 )
-
+TRENDS_CAPTION = (
+    "The height of the training curves against N (geometric means over the meta-steps, 95 % intervals over seeds). "
+    "Downwards is faster. On the right each curve counts from its own start, so that what a larger N owes to adapting "
+    "further in each task is set aside."
+)
+COURSES_CAPTION = (
+    "Training loss and the accuracy on training and on test classes against {}. Bands are the range "
+    "of the seeds."
+)
 _CURVES = (
     ("train_loss", "training loss (nats)", 1.0),
     ("train_accuracy", "accuracy, training classes (%)", 100.0),
@@ -438,51 +412,31 @@ _CURVES = (
 _X_LABELS = {"meta_step": "meta-steps", "seconds": "running time (s)"}
 
 
-def loss_panels(parts: dict[Condition, pd.DataFrame], x: str = "meta_step") -> list[Panel]:
-    """The training loss of each condition, a curve for each N.
+def loss_panels(parts: dict[Condition, pd.DataFrame]) -> list[Panel]:
+    """The training loss of each condition against meta-steps, a curve for each N."""
+    return [_curve_panel(rows, "meta_step", *_CURVES[0], one.label) for one, rows in parts.items()]
+
+
+def course_panels(parts: dict[Condition, pd.DataFrame], x: str) -> list[Panel]:
+    """Loss and both accuracies side by side, a row for each condition.
 
     Args:
-        parts: rows of each condition.
-        x: "meta_step" or "seconds".
+        parts: rows of each condition, `by_condition`.
+        x: "meta_step" or "seconds"; conditions without a number there are left out.
     """
-    return [_curve_panel(rows, x, *_CURVES[0], title=one.label) for one, rows in parts.items()]
-
-
-def draw_courses(
-    parts: dict[Condition, pd.DataFrame], folder: pathlib.Path, file: str, title: str, x: str
-) -> Picture:
-    """Draws loss and both accuracies, side by side, with a row for each condition.
-
-    Args:
-        parts: rows of each condition; for seconds, from `with_seconds`.
-        folder: where to.
-        file: the name of the picture.
-        title: above it.
-        x: "meta_step" or "seconds".
-    """
-    from anil_tf.study import figures
-
-    panels = [
-        _curve_panel(rows, x, *curve, title=one.label)
+    return [
+        _curve_panel(rows, x, *curve, one.label)
         for one, rows in parts.items()
+        if rows[x].notna().any()
         for curve in _CURVES
     ]
-    figures.draw(panels, folder / file, title=title, columns=len(_CURVES))
-    against = {"meta_step": "meta-steps", "seconds": "running time on an idle machine"}[x]
-    return Picture(
-        file,
-        f"{title}: training loss and the accuracy on training and on test classes against {against}. Bands are "
-        "the range of the seeds.",
-    )
 
 
 def _curve_panel(
-    rows: pd.DataFrame, x: str, y: str, y_label: str, scale: float, *, title: str
+    rows: pd.DataFrame, x: str, y: str, y_label: str, scale: float, title: str
 ) -> Panel:
-    from anil_tf.study import figures
-
     chance = math.log(rows["ways"].iloc[0]) if y == "train_loss" else 100.0 / rows["ways"].iloc[0]
-    return figures.Panel(
+    return Panel(
         figures.curves(rows, x=x, y=y, by="inner_steps", label="N = {}", scale=scale),
         x_label=_X_LABELS[x],
         y_label=y_label,
@@ -493,80 +447,57 @@ def _curve_panel(
     )
 
 
-def draw_trends(parts: dict[Condition, pd.DataFrame], folder: pathlib.Path, title: str) -> Picture:
-    """Draws how the height of the training curves depends on N, in both readings, into trends.png."""
-    from anil_tf.study import figures
-
-    panels = [
-        figures.Panel(
+def trend_panels(parts: dict[Condition, pd.DataFrame]) -> list[Panel]:
+    """How the height of the training curves depends on N, in both readings; a line for each condition."""
+    readings = {
+        LEVEL: ("mean training loss (nats)", "as it is"),
+        PROGRESS: ("mean training loss / loss at meta-step 0", "relative to its start"),
+    }
+    return [
+        Panel(
             [_heights_series(part, reading, one.label) for one, part in parts.items()],
             x_label="inner steps N",
             y_label=label,
-            title=found,
+            title=title,
             log_x=True,
             ticks=sorted({int(steps) for part in parts.values() for steps in part["inner_steps"]}),
         )
-        for reading, label, found in (
-            (LEVEL, "mean training loss (nats)", "as it is"),
-            (PROGRESS, "mean training loss / loss at meta-step 0", "relative to its start"),
-        )
+        for reading, (label, title) in (readings.items() if parts else ())
     ]
-    figures.draw(panels, folder / "trends.png", title=title)
-    return Picture(
-        "trends.png",
-        f"{title}: the height of the training curves against N (geometric means over the meta-steps, 95 % "
-        "intervals over seeds). Downwards is faster. On the right each curve counts from its own start, so that "
-        "what a larger N owes to adapting further in each task is set aside.",
-    )
 
 
-def _heights_series(rows: pd.DataFrame, reading: str, label: str) -> Series:
-    """The geometric mean height of the training curves against N, with its interval over seeds."""
-    from anil_tf.study import figures
-
+def _heights_series(rows: pd.DataFrame, reading: str, label: str) -> figures.Series:
     steps, found = heights(rows, reading)
-    intervals = [statistics.mean(column).map(math.exp) for column in found.T]
-    return figures.Series(
-        label,
-        steps,
-        [one.center for one in intervals],
-        [one.low for one in intervals],
-        [one.high for one in intervals],
-        "points",
-    )
+    return figures.points(label, steps, [statistics.mean(one).map(math.exp) for one in found.T])
 
 
-def cell_table(condition: Condition, rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each N: alpha, q^N, where the runs end, and how long they take to the common loss.
-
-    Args:
-        condition: named in the first column.
-        rows: its rows, `with_seconds`.
-    """
-    import pandas as pd
-
-    loss = threshold(rows)
-    reach = steps_to(rows, loss) if math.isfinite(loss) else None
-    seconds = seconds_per_meta_step(rows)
+def cell_table(parts: dict[Condition, pd.DataFrame]) -> pd.DataFrame:
+    """A row for each condition and N: alpha, q^N, where the runs end, and how long they take to the common loss."""
     found = []
-    for place, (steps, part) in enumerate(rows.groupby("inner_steps")):
-        last = part[part["meta_step"] == part["meta_step"].max()]
-        cell = {
-            "condition": condition.label,
-            "N": int(steps),
-            "alpha": last["alpha"].astype(float).median(),
-            "q^N": contraction(last, int(steps)) if condition.adapted_layers == 1 else math.nan,
-            "training loss (nats)": statistics.mean(last["train_loss"]),
-            "training accuracy (%)": statistics.mean(100 * last["train_accuracy"]),
-            "test accuracy (%)": statistics.mean(100 * last["test_accuracy"]),
-            "diverged": int(diverged(last).sum()),
-            "common loss (nats)": loss,
-            "K to it": cost_of(reach, place),
-            "ms per meta-step": 1000 * seconds[place],
-            "seconds to it": cost_of(reach, place, seconds[place]),
-        }
-        found.append(cell)
-    return pd.DataFrame(found)
+    for condition, rows in parts.items():
+        loss = threshold(rows)
+        reach = steps_to(rows, loss) if math.isfinite(loss) else None
+        seconds = seconds_per_meta_step(rows)
+        for place, (steps, part) in enumerate(rows.groupby("inner_steps")):
+            last = part[part["meta_step"] == part["meta_step"].max()]
+            power = contraction(last, int(steps)) if condition.adapted_layers == 1 else math.nan
+            found.append(
+                {
+                    "condition": condition.label,
+                    "N": int(steps),
+                    "alpha": last["alpha"].astype(float).median(),
+                    "q^N": power,
+                    "training loss (nats)": statistics.mean(last["train_loss"]),
+                    "training accuracy (%)": statistics.mean(100 * last["train_accuracy"]),
+                    "test accuracy (%)": statistics.mean(100 * last["test_accuracy"]),
+                    "diverged": int(diverged(last).sum()),
+                    "common loss (nats)": loss,
+                    "K to it": cost_of(reach, place),
+                    "ms per meta-step": 1000 * seconds[place],
+                    "seconds to it": cost_of(reach, place, seconds[place]),
+                }
+            )
+    return pd.DataFrame(found).dropna(axis="columns", how="all")
 
 
 def cost_of(reach: Reach | None, place: int, each: float = 1.0) -> Interval | str:
