@@ -8,3 +8,6 @@ from anil_tf.training.run import Result as Result
 from anil_tf.training.run import run as run
 from anil_tf.training.run_directory import RunDirectory as RunDirectory
 from anil_tf.training.signals import Stopped as Stopped
+from anil_tf.training.trainer import Evaluation as Evaluation
+from anil_tf.training.trainer import compile_learner as compile_learner
+from anil_tf.training.trainer import meta_train as meta_train

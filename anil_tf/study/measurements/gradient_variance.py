@@ -15,18 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from anil_tf import MetaLearner
+from anil_tf import MetaLearner, build
 from anil_tf.episodes import Tasks
-from anil_tf.study.cell import Row, Scalar
-from anil_tf.study.learners import make_learner, make_optimizer, make_tasks
-from anil_tf.study.training import query_losses, train_step
-
-Gradient = Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]
+from anil_tf.study.cell import Row
+from anil_tf.study.measurements.meta_gradient import blocks_of, meta_gradient
+from anil_tf.study.settings import training_config
+from anil_tf.study.training import make_learner
+from anil_tf.training import meta_train
 
 # "variance ~ 1/B" is judged up to this: the exponent of B lies within -1 +- it. From 64 draws of each of B = 1, 2, ...,
 # 32 on 3 seeds the 95 % interval is about as wide at worst, where one direction holds all the noise.
@@ -73,7 +73,7 @@ class Spread:
     squared_norm: float
 
 
-def run(settings: dict[str, Scalar]) -> list[Row]:
+def run(settings: dict[str, Any]) -> list[Row]:
     """Trains, freezes, and measures the variance of the meta-gradient.
 
     Args:
@@ -86,13 +86,15 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         `measured_shots`, `measured_queries`, `variance`, `squared_norm`, and `parameters`, the length of the vector.
         Sizes do not influence each other: each has meta-batches of its own, at the same frozen parameters.
     """
-    tasks = make_tasks(settings, "train")
-    learner = _trained(settings, tasks)
-    gradient = meta_gradient(learner)
+    config = training_config(settings)
+    tasks = build.make_tasks(config, "train")
+    learner = make_learner(config, tasks)
+    # The training that `training.run` does with the same settings.
+    list(meta_train(learner, tasks.as_dataset(), evaluate_at=[settings["meta_steps"]]))
     rows: list[Row] = []
-    for size in map(Size.parse, str(settings["sizes"]).split()):
+    for size in map(Size.parse, settings["sizes"].split()):
         drawn = _tasks_of(size, tasks)
-        for block, (spread, parameters) in measure(gradient, drawn, int(settings["draws"])).items():  # type: ignore[arg-type]
+        for block, (spread, parameters) in measure(learner, drawn, settings["draws"]).items():
             rows.append(
                 {
                     "block": block,
@@ -107,36 +109,20 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
     return rows
 
 
-def meta_gradient(learner: MetaLearner) -> Gradient:
-    """A compiled function: inputs and query labels of B tasks -> the meta-gradient, "head" and "body", flat.
-
-    Args:
-        learner: at the parameters where it is to be taken; the function changes none of them.
-    """
-    blocks = {"head": learner.head_variables, "body": learner.body_variables}
-    blocks = {name: variables for name, variables in blocks.items() if variables}
-
-    @tf.function
-    def gradient(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(query_losses(learner(inputs, training=True), labels))
-        found = tape.gradient(loss, blocks, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return {
-            name: tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-            for name, parts in found.items()
-        }
-
-    return gradient
-
-
-def measure(gradient: Gradient, tasks: Tasks, draws: int) -> dict[str, tuple[Spread, int]]:
+def measure(learner: MetaLearner, tasks: Tasks, draws: int) -> dict[str, tuple[Spread, int]]:
     """The spread of each block of the meta-gradient over meta-batches 0, 1, ..., draws - 1, and its length.
 
     Args:
-        gradient: see `meta_gradient`.
+        learner: at the parameters where it is to be taken, none of which changes.
         tasks: what meta-batches are drawn from.
         draws: R, 2 or more.
     """
+    blocks = blocks_of(learner)
+
+    @tf.function
+    def gradient(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return meta_gradient(learner, inputs, labels, blocks, training=True)
+
     moments: dict[str, Moments] = {}
     for step in range(draws):
         for block, vector in gradient(*tasks.batch(step)).items():
@@ -170,15 +156,6 @@ class Moments:
             raise ValueError(f"a variance needs two draws or more, received {self.count}.")
         variance = self._scatter / (self.count - 1)
         return Spread(variance, float(self.mean @ self.mean) - variance / self.count)
-
-
-def _trained(settings: dict[str, Scalar], tasks: Tasks) -> MetaLearner:
-    """The learner after `meta_steps` of the training that `training.run` does with the same settings."""
-    learner = make_learner(settings, tasks, inner_step_size=float(settings["inner_step_size"]))  # type: ignore[arg-type]
-    train = train_step(learner, make_optimizer(settings, learner))
-    for step in range(int(settings["meta_steps"])):  # type: ignore[arg-type]
-        train(*tasks.batch(step))
-    return learner
 
 
 def _tasks_of(size: Size, tasks: Tasks) -> Tasks:
