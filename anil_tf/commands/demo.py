@@ -20,13 +20,13 @@ def demo(config: Demo) -> None:
         InputError: for what is no export, and for an address that is not free.
     """
     with input_errors(config, "export_dir"):  # before anything slow is done
-        refuse_unfit(exported.read_manifest(str(config.export_dir)))
+        refuse_unfit(exported.read_manifest(config.export_dir))
     server = _listen(config)
     try:
         # The export's first variant where none is named.
         names = ("export_dir", "variant") if config.variant else ("export_dir",)
         with input_errors(config, *names):
-            service = Service(exported.load(str(config.export_dir), config.variant))
+            service = Service(exported.load(config.export_dir, config.variant))
         service.warm_up()
         _announce(server)
         server.serve(service, verbose=logging.level_debug())

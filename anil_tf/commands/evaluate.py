@@ -27,7 +27,7 @@ def evaluate(config: Evaluate) -> None:
     Raises:
         InputError: for what is no finished run, and for options that this run cannot have.
     """
-    run = FinishedRun(str(config.run_dir))
+    run = FinishedRun(config.run_dir)
     other_run = FinishedRun(config.compare, "compare") if config.compare is not None else None
     if other_run is not None:
         refuse_another_class_split(config, other_run.settings, "compare")
@@ -74,7 +74,7 @@ def _result(evaluation: Evaluation, described: dict[str, Any]) -> dict[str, Any]
 def _record(config: Evaluate, record: dict[str, Any]) -> None:
     """Adds the result to the run; the numbers are out, so that failing here is no failure."""
     try:
-        card.add_evaluation(str(config.run_dir), record)
+        card.add_evaluation(config.run_dir, record)
     except OSError as error:
         warning = f"warning: this evaluation is not recorded: {error}"
         print(f"{name_in_errors('evaluate')}: {warning}", file=sys.stderr)

@@ -33,7 +33,7 @@ def export(config: Export) -> None:
     Raises:
         InputError: for what is no finished run, and for what cannot be exported.
     """
-    run = FinishedRun(str(config.run_dir))
+    run = FinishedRun(config.run_dir)
     output = _output(config)
     build.seed(config)
     # Without a measurement the test classes are left alone, and need not be there.
@@ -47,7 +47,7 @@ def export(config: Export) -> None:
 
 def _output(config: Export) -> pathlib.Path:
     """The directory to make, found fit before anything slow is done."""
-    output = pathlib.Path(str(config.output_dir)).expanduser().absolute()
+    output = pathlib.Path(config.output_dir).expanduser().absolute()
     if output.exists() and not output.is_dir():
         raise config.error("expected a directory, received a file.", "output_dir")
     if output.is_dir() and any(output.iterdir()):
@@ -196,7 +196,7 @@ def _protocol(
 
 def _report(config: Export, info: dict[str, Any]) -> None:
     """Says what was made, how good it is, and what to do with it."""
-    output = os.path.relpath(str(config.output_dir))
+    output = os.path.relpath(config.output_dir)
     for variant, path in info["variants"].items():
         size = f"{info['size_bytes'][variant] / 2**20:.2f} MiB"
         line = f"{os.path.join(output, path)} ({variant}, {size})"

@@ -46,7 +46,7 @@ def train(config: Train) -> None:
 def open_run(config: Train) -> RunDirectory:
     """The run directory, which is new or holds a run."""
     with input_errors(config, "run_dir"):
-        return RunDirectory(str(config.run_dir))
+        return RunDirectory(config.run_dir)
 
 
 def with_kept_advice(config: Train, directory: RunDirectory) -> Train:
@@ -214,5 +214,5 @@ def how_to_go_on(config: Train) -> str:
 
 
 def _next_step(config: Train) -> str:
-    run_dir = program.shown(str(config.run_dir))
+    run_dir = program.shown(config.run_dir)
     return f"Next: {program.command('evaluate')} --run_dir={run_dir} --split=test"

@@ -19,9 +19,9 @@ _Problem = tuple[tuple[str, ...], str]
 class RunDirectory(Config):
     """Run: where results go."""
 
-    run_dir: str | None = option(
+    run_dir: str = option(
         str,
-        None,
+        "",
         "The run's directory. An existing run with the same flags goes on where it stopped.",
         text="a directory",
         is_directory=True,
@@ -138,16 +138,16 @@ class Tune(Search, Training):
 class ExportFiles(Config):
     """Export."""
 
-    run_dir: str | None = option(
+    run_dir: str = option(
         str,
-        None,
+        "",
         "The finished run that is exported.",
         text="a run directory",
         required=True,
     )
-    output_dir: str | None = option(
+    output_dir: str = option(
         str,
-        None,
+        "",
         "The directory that is made of it.",
         text="a directory",
         required=True,
@@ -212,8 +212,8 @@ class Export(ExportFiles, FromRun):
 class Page(Config):
     """Page."""
 
-    export_dir: str | None = option(
-        str, None, "What bin/export.py wrote.", text="a directory", required=True
+    export_dir: str = option(
+        str, "", "What bin/export.py wrote.", text="a directory", required=True
     )
     variant: str | None = option(
         str,

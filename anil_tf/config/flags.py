@@ -48,7 +48,7 @@ class _Everywhere(Config):
     )
 
 
-class _Parser(absl_flags.ArgumentParser):
+class _Parser(absl_flags.ArgumentParser[Any]):
     """An option, as absl asks for it."""
 
     def __init__(self, option: Option):
@@ -70,7 +70,7 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
     Raises:
         InputError: in one line, for anything that is wrong with it.
     """
-    values = absl_flags.FlagValues()
+    values = absl_flags.FlagValues()  # type: ignore[no-untyped-call]
     names = {}
     for name, option in (options(cls) | options(_Everywhere)).items():
         names[option.flag or name] = name
@@ -83,19 +83,17 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
         raise InputError(f"{left_over[0]}: expected only flags; a flag is written --name=value.")
     given = {field: values[flag].value for flag, field in names.items() if values[flag].present}
     verbosity = int(given.pop("verbosity", None) or 0)
-    for name, option in options(cls).items():
-        if option.required and not given.get(name, option.default):
-            raise InputError(f"--{name}: expected {option.accepted}, received none.")
     return Command(cls.from_given(**given), verbosity)
 
 
-def _absl_flag(name: str, option: Option) -> absl_flags.Flag:
+def _absl_flag(name: str, option: Option) -> absl_flags.Flag[Any]:
+    """The flag of an option, without its default: only what is given is asked for."""
     if option.kind is bool:
-        boolean = absl_flags.BooleanFlag(name, option.default, option.help)
+        boolean = absl_flags.BooleanFlag(name, None, option.help)
         boolean.parser = _Parser(option)
         return boolean
     serializer: absl_flags.ArgumentSerializer[Any] = absl_flags.ArgumentSerializer()
-    return absl_flags.Flag(_Parser(option), serializer, name, option.default, option.help)
+    return absl_flags.Flag(_Parser(option), serializer, name, None, option.help)
 
 
 def _with_presets(arguments: Iterable[str]) -> list[str]:
@@ -193,7 +191,7 @@ def _flag_help(name: str, option: Option) -> list[str]:
     accepted = option.accepted
     if len(accepted) > _LONG:
         accepted = accepted.replace("|", " | ")  # where lines may break
-    default = "" if option.default is None else f"={option.default}"
+    default = "" if option.default in (None, "") else f"={option.default}"
     return _entry(f"--{name}{default}", f"{option.help} [{accepted}]")
 
 

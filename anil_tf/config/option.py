@@ -103,6 +103,8 @@ class Option:
         """
         if value is None and self.default is None:
             return None
+        if self.required and value == "":
+            raise ValueError(f"expected {self.accepted}, received none.")
         try:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
@@ -196,6 +198,8 @@ class Config:
             try:
                 object.__setattr__(self, name, one.parse(value))
             except ValueError as error:
+                if value == "":
+                    raise InputError(f"--{name}: {error}") from None
                 raise InputError(str(error), {one.flag or name: _received(one, value)}) from None
         for part in type(self).__mro__:
             for names, problem in vars(part).get("contradictions", lambda self: ())(self):

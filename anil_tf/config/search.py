@@ -56,9 +56,9 @@ class Search(Config):
         """Epochs of a trial, where it is shorter than the training with --epochs that best.flags repeats. (default:
         --epochs)""",
     )
-    output_dir: str | None = option(
+    output_dir: str = option(
         str,
-        None,
+        "",
         "Where the search goes. An existing one with the same flags goes on.",
         text="a directory",
         belongs_to_run=False,

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import pkgutil
 
 from anil_tf.config.option import Config, option
 
-EXPERIMENTS = (
-    "strongly_convex",
-    "nonconvex",
-    "same_step_size",
-    "anil_vs_maml",
-    "batch_size",
-    "sample_size",
-    "predictions",
-    "complexity",
-    "advice",
-)
+# An experiment is a file in this folder; none is imported to know its name.
+_FOLDER = pathlib.Path(__file__).parents[1] / "study" / "experiments"
+EXPERIMENTS = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_FOLDER)])))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(Config):
     """Study: the paper's experiments."""
 
-    experiment: str | None = option(
+    experiment: str = option(
         str,
-        None,
+        "",
         """Which experiment; all = every one of the paper, with a page that tells the story in order. advice asks
         whether --inner_step_size=auto does as well as a search.""",
         choices=(*EXPERIMENTS, "all"),
@@ -38,9 +32,9 @@ class Study(Config):
         meta-steps (all: 75 minutes), long = 5 seeds, 1000 meta-steps, full = the paper's.""",
         choices=("smoke", "small", "long", "full"),
     )
-    output_dir: str | None = option(
+    output_dir: str = option(
         str,
-        None,
+        "",
         "Where results go. Finished cells in it are not run again.",
         text="a directory",
         required=True,

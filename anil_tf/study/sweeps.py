@@ -343,10 +343,10 @@ def seconds_per_meta_step(rows: pd.DataFrame) -> np.ndarray:
 
 MODERATE = (
     "The moderate N lies between the two ends of the range; for each seed it is the best of the other seeds on "
-    "average. The number is the cost of an end over that of the moderate N, a geometric mean, of the end that comes closer. A "
-    "verdict against the claim needs an end that got there on every seed, beside the N that is best on the very seed; "
-    "one for it a moderate N that got there. An end that never gets there counts with all that its run cost, which is "
-    "too little."
+    "average. The number is the cost of an end over that of the moderate N, a geometric mean, of the end that comes "
+    "closer. A verdict against the claim needs an end that got there on every seed, beside the N that is best on the "
+    "very seed; one for it a moderate N that got there. An end that never gets there counts with all that its run "
+    "cost, which is too little."
 )
 
 

@@ -7,16 +7,13 @@ It is not a small alpha: for 32 filters it lies near 2/L, so tables show L besid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from anil_tf.study import statistics
 from anil_tf.study.cell import Scalar
 from anil_tf.study.experiment import Data
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 INNER_STEPS = 5
 INNER_STEP_SIZE = 0.05
