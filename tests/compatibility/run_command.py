@@ -1,13 +1,15 @@
-"""The one place where these tests start a command."""
+"""The one place where these tests start a command: in this process."""
 
 from __future__ import annotations
 
-import pathlib
-import subprocess
+import contextlib
+import io
+import signal
 import sys
 from typing import NamedTuple
+from unittest import mock
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
+from anil_tf.commands.launcher import launch
 
 
 class Ended(NamedTuple):
@@ -28,10 +30,15 @@ def run_command(argv: list[str]) -> Ended:
       Its exit code, and all that it has written.
     """
     name, *flags = argv
-    done = subprocess.run(
-        [sys.executable, str(_ROOT / "bin" / f"{name}.py"), *flags],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    output, error = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            mock.patch.object(sys, "argv", [f"bin/{name}.py", *flags]),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(error),
+        ):
+            code = launch(name, flags)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return Ended(code, output.getvalue(), error.getvalue())
