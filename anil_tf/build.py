@@ -12,14 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from anil_tf import episodes, models
+from anil_tf import episodes, models, threads
 from anil_tf.config import InputError, Training, input_errors
 from anil_tf.config.adaptation import Adaptation
 from anil_tf.config.data import Data
 from anil_tf.config.option import options
 from anil_tf.episodes import Tasks
 from anil_tf.meta_learner import MetaLearner
-from anil_tf.training import distribution, optimizers, threads
+from anil_tf.training import distribution, optimizers
 
 Network = tuple[keras.Model, keras.Model]
 

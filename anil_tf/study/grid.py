@@ -28,9 +28,9 @@ from typing import Any
 import tqdm
 
 from anil_tf.files import write_atomically
+from anil_tf.signals import Stopped, StopRequest
 from anil_tf.study.cell import Cell
-from anil_tf.training.signals import Stopped, StopRequest
-from anil_tf.training.threads import cores
+from anil_tf.threads import cores
 
 _CELLS_PER_WORKER = 64  # each leaves about 14 MB behind; to begin anew takes 20 seconds
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
@@ -153,7 +153,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _environment(threads), _interrupts_ignored(), _quiet():
+        with _environment(threads), _interrupts_ignored():
             self._process.start()
         theirs.close()
 
@@ -211,27 +211,15 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What libraries print in a process started inside goes nowhere: what goes wrong comes back as an exception."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    before = {stream: os.dup(stream) for stream in (1, 2)}
-    try:
-        for stream in before:
-            os.dup2(nowhere, stream)
-        yield
-    finally:
-        for stream, copy in before.items():
-            os.dup2(copy, stream)
-            os.close(copy)
-        os.close(nowhere)
-
-
 # ---- Inside a worker ---------------------------------------------------------------------------------------------
 
 
 def _serve(pipe: multiprocessing.connection.Connection) -> None:
     """Answers each cell with its rows, until the parent is gone."""
+    # What libraries print goes nowhere: what goes wrong comes back as an exception.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_answer(pipe.recv()))

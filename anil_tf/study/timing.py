@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from anil_tf import MetaLearner, build
+from anil_tf import MetaLearner, build, threads
 from anil_tf.episodes import Tasks
 from anil_tf.study.cell import Row, Scalar
 from anil_tf.study.settings import training_config
 from anil_tf.study.training import make_learner
-from anil_tf.training import threads
 
 _WARM_UPS = 3
 

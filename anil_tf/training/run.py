@@ -27,12 +27,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from anil_tf.signals import Stopped, StopRequest
 from anil_tf.training import distribution
 from anil_tf.training.averaging import WeightAverage
 from anil_tf.training.checkpoints import Checkpoints, Position
 from anil_tf.training.divergence import DivergenceGuard
 from anil_tf.training.logs import EpochLog, ProgressBar
-from anil_tf.training.signals import Stopped, StopRequest
 from anil_tf.training.trainer import compile_learner
 
 

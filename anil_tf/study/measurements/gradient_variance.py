@@ -60,19 +60,6 @@ class Size:
         return cls(*numbers)
 
 
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """Of R vectors drawn alike.
-
-    Attributes:
-        variance: trace of their covariance, unbiased.
-        squared_norm: of their expectation, unbiased.
-    """
-
-    variance: float
-    squared_norm: float
-
-
 def run(settings: dict[str, Any]) -> list[Row]:
     """Trains, freezes, and measures the variance of the meta-gradient.
 
@@ -93,29 +80,30 @@ def run(settings: dict[str, Any]) -> list[Row]:
     list(meta_train(learner, tasks.as_dataset(), evaluate_at=[settings["meta_steps"]]))
     rows: list[Row] = []
     for size in map(Size.parse, settings["sizes"].split()):
-        drawn = _tasks_of(size, tasks)
-        for block, (spread, parameters) in measure(learner, drawn, settings["draws"]).items():
-            rows.append(
-                {
-                    "block": block,
-                    "measured_batch_size": size.tasks,
-                    "measured_shots": size.shots,
-                    "measured_queries": size.queries,
-                    "variance": spread.variance,
-                    "squared_norm": spread.squared_norm,
-                    "parameters": parameters,
-                }
-            )
+        spreads = measure(learner, _tasks_of(size, tasks), settings["draws"])
+        rows += [
+            {
+                "block": block,
+                "measured_batch_size": size.tasks,
+                "measured_shots": size.shots,
+                "measured_queries": size.queries,
+            }
+            | spread
+            for block, spread in spreads.items()
+        ]
     return rows
 
 
-def measure(learner: MetaLearner, tasks: Tasks, draws: int) -> dict[str, tuple[Spread, int]]:
-    """The spread of each block of the meta-gradient over meta-batches 0, 1, ..., draws - 1, and its length.
+def measure(learner: MetaLearner, tasks: Tasks, draws: int) -> dict[str, dict[str, float]]:
+    """The spread of each block of the meta-gradient over meta-batches 0, 1, ..., draws - 1.
 
     Args:
         learner: at the parameters where it is to be taken, none of which changes.
         tasks: what meta-batches are drawn from.
         draws: R, 2 or more.
+
+    Returns:
+        For each block what `spread` returns.
     """
     blocks = blocks_of(learner)
 
@@ -123,39 +111,26 @@ def measure(learner: MetaLearner, tasks: Tasks, draws: int) -> dict[str, tuple[S
     def gradient(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
         return meta_gradient(learner, inputs, labels, blocks, training=True)
 
-    moments: dict[str, Moments] = {}
-    for step in range(draws):
-        for block, vector in gradient(*tasks.batch(step)).items():
-            moments.setdefault(block, Moments()).add(vector.numpy())
-    return {block: (of.spread(), of.mean.size) for block, of in moments.items()}
+    found = [gradient(*tasks.batch(step)) for step in range(draws)]
+    return {block: spread(np.stack([one[block] for one in found])) for block in blocks}
 
 
-class Moments:
-    """Mean and scatter of vectors that come one by one, in float64 (Welford's recursion): none is kept."""
+def spread(vectors: np.ndarray) -> dict[str, float]:
+    """How vectors [R, d] that were drawn alike scatter.
 
-    def __init__(self):
-        self.count = 0
-        self.mean = np.zeros(0)
-        self._scatter = 0.0
+    Returns:
+        `variance`, the trace of their covariance; `squared_norm`, of their expectation; both unbiased. `parameters`, d.
 
-    def add(self, vector: np.ndarray) -> None:
-        """Takes one more vector [d]."""
-        vector = np.asarray(vector, np.float64)
-        before = self.mean if self.count else np.zeros_like(vector)
-        self.count += 1
-        self.mean = before + (vector - before) / self.count
-        self._scatter += float((vector - before) @ (vector - self.mean))
-
-    def spread(self) -> Spread:
-        """Of the vectors so far.
-
-        Raises:
-            ValueError: if they are fewer than two, which have no variance.
-        """
-        if self.count < 2:
-            raise ValueError(f"a variance needs two draws or more, received {self.count}.")
-        variance = self._scatter / (self.count - 1)
-        return Spread(variance, float(self.mean @ self.mean) - variance / self.count)
+    Raises:
+        ValueError: if they are fewer than two, which have no variance.
+    """
+    draws, size = vectors.shape
+    if draws < 2:
+        raise ValueError(f"a variance needs two draws or more, received {draws}.")
+    vectors = vectors.astype(np.float64)
+    mean, variance = vectors.mean(axis=0), float(vectors.var(axis=0, ddof=1).sum())
+    squared_norm = float(mean @ mean) - variance / draws
+    return {"variance": variance, "squared_norm": squared_norm, "parameters": size}
 
 
 def _tasks_of(size: Size, tasks: Tasks) -> Tasks:

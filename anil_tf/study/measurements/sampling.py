@@ -52,9 +52,9 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
         spreads = gradient_variance.measure(learner, tasks, draws)
         rows += [
             {"prediction": "P8", "block": block, "inner_steps": steps, "batch": batch}
-            | {"measured": spread.variance, "bound": bounds[block] / batch}
+            | {"measured": spread["variance"], "bound": bounds[block] / batch}
             | {"alpha": step_size, "contraction": 1.0 - step_size * point.l2}
-            for block, (spread, _) in spreads.items()
+            for block, spread in spreads.items()
         ]
     return rows
 
