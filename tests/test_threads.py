@@ -5,7 +5,7 @@ import os
 import pytest
 import tensorflow as tf
 
-from anil_tf.training.threads import share_out_cores
+from anil_tf.threads import share_out_cores
 
 
 @pytest.fixture
