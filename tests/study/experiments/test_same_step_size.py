@@ -59,13 +59,6 @@ def test_what_the_design_cannot_tell_is_inconclusive(alpha, smoothness, reason):
     assert set(reasons(EXPERIMENT, frame).values()) == {reason}
 
 
-def test_only_n_that_both_ran_are_compared():
-    frame = table(CELLS, by_geometry(faster, slower))
-    lost = (frame["adapted_layers"] == 1) & (frame["inner_steps"] == 5)
-    frame.loc[(frame["adapted_layers"] == 2) & (frame["inner_steps"] == 5), "train_loss"] = 0.01
-    assert verdicts(EXPERIMENT, frame[~lost])[SIGNS] == SUPPORTED
-
-
 def test_the_cells_are_the_smallest_the_middle_and_the_largest_n():
     assert {cell.settings["inner_steps"] for cell in CELLS} == {1, 5, 20}
     assert len(set(CELLS)) == 2 * 3 * 3
