@@ -13,7 +13,7 @@ STAMP := $(VENV)/.requirements-installed
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format lock benchmark bazel-test pictures clean
+.PHONY: help quickstart test test-all coverage lint format lock benchmark bazel-test pictures clean
 
 # TensorFlow's start-up notes are of no use to a user; warnings of our own are not affected.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -24,7 +24,7 @@ help: ## list the targets
 	  | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 
 quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate, export (under 6 minutes on two cores)
-	@$(BIN)/python bin/train.py --flagfile=bin/presets/quickstart.flags --run_dir=$(QUICKSTART_DIR)
+	@$(BIN)/python bin/train.py --preset=quickstart --run_dir=$(QUICKSTART_DIR)
 	@$(BIN)/python bin/evaluate.py --run_dir=$(QUICKSTART_DIR) --split=test --episodes=1000
 	@$(BIN)/python bin/export.py --run_dir=$(QUICKSTART_DIR) --output_dir=$(EXPORT_DIR) --overwrite
 	@printf '%s\n' '' \
@@ -38,14 +38,17 @@ quickstart: $(STAMP) ## set up, meta-train on the embedded glyphs, evaluate, exp
 	  'python bin/demo.py --export_dir=$(EXPORT_DIR)' 'teach it characters that you draw, in a browser' \
 	  'tensorboard --logdir=$(QUICKSTART_DIR)' 'watch the training' \
 	  'python bin/evaluate.py --run_dir=$(QUICKSTART_DIR) --ways=20 --shots=5' 'other tasks, same run' \
-	  'python bin/train.py --helpfull' 'every flag' \
+	  'python bin/train.py --help' 'every flag' \
 	  'ls bin/presets' 'more runs, with times and accuracies'
 
-test: lint ## set up, lint, check types, run the fast tests (13 minutes on two cores, 28 without AVX-512)
+test: lint ## set up, lint, check types, run the fast tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --durations=15
 
-test-slow: $(STAMP) ## run the tests marked slow
-	$(BIN)/python -m pytest -m slow --durations=0
+test-all: lint ## the same with the slow tests: every preset, every document, real processes, benchmarks
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --durations=30 -m ''
+
+coverage: $(STAMP) ## run the fast tests and report the line coverage of the package
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --cov=anil_tf --cov-report=term:skip-covered
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -35,14 +35,11 @@ def assert_close(one, other, rtol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
 
 
-CASES = [(algorithm, 0.0) for algorithm in DESCENTS]
-CASES += [(algorithm, 0.3) for algorithm in ("ANIL", "ANIL, zero", "ANIL, prototype", "two layers")]
-
-
-@pytest.mark.parametrize(("algorithm", "inner_l2"), CASES)
-def test_explicit_equals_unrolled(algorithm, inner_l2, float64):
-    """Proposition 1 against tapes, to 1e-10: every algorithm, and linear heads in both geometries."""
+@pytest.mark.parametrize("algorithm", DESCENTS)
+def test_explicit_equals_unrolled(algorithm, float64):
+    """Proposition 1 against tapes, to 1e-10: every algorithm, linear heads in both geometries."""
     inputs, labels = vectors()
+    inner_l2 = 0.3 if algorithm in ("ANIL, zero", "two layers") else 0.0
     learner = smooth_learner(inner_steps=2, inner_l2=inner_l2, **DESCENTS[algorithm])
     assert learner.differentiation == "explicit"
     unrolled = learner.replace(differentiation="unrolled")
@@ -99,8 +96,7 @@ def test_the_recomputed_step_draws_the_same_masks(float64):
     assert np.abs(one[0] - without[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("adapted_layers", [1, 2])
-@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize(("adapted_layers", "reach"), [(1, 2), (2, 1)])
 def test_truncation_takes_the_head_that_earlier_steps_left_as_given(adapted_layers, reach, float64):
     """So it equals the exact meta-gradient of the last steps, begun at the head where they began."""
     inputs, labels = tensors(meta_batch((4,), tasks=1), tf.float64)
@@ -126,8 +122,9 @@ def test_truncation_to_more_steps_than_there_are_is_exact(float64):
     assert_close(one, other, rtol=0)
 
 
-@pytest.mark.parametrize("solver", ["newton", "gradient_descent"])
-@pytest.mark.parametrize("initialization", ["free", "prototype"])
+@pytest.mark.parametrize(
+    ("initialization", "solver"), [("free", "newton"), ("prototype", "gradient_descent")]
+)
 def test_implicit_is_the_limit_of_many_explicit_steps(initialization, solver, float64):
     inputs, labels = vectors()
     learner = smooth_learner(

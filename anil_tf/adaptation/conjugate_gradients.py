@@ -5,6 +5,7 @@ solved before the others, or whose right-hand side is zero.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -34,7 +35,7 @@ def conjugate_gradients(
     def is_unsolved(solution: Tensors, residual: Tensors, direction: Tensors) -> tf.Tensor:
         return tf.reduce_any(dot(residual, residual) > goal)
 
-    def improve(solution: Tensors, residual: Tensors, direction: Tensors) -> tuple:
+    def improve(solution: Tensors, residual: Tensors, direction: Tensors) -> tuple[Any, ...]:
         image = product(direction)
         before = dot(residual, residual)
         length = tf.math.divide_no_nan(before, dot(direction, image))

@@ -23,6 +23,7 @@ A recursion that stops after the last m steps is truncated back-propagation; aft
 """
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
@@ -60,14 +61,16 @@ def gradient_descent(
     learned = [size for size in step_sizes if _is_learned(size)]
 
     @tf.custom_gradient
-    def run(*arguments: tf.Tensor) -> tuple:
+    def run(*arguments: tf.Tensor) -> tuple[Any, ...]:
         adapted, shared, sizes = _unpack(arguments, len(start), step_sizes)
 
         def go_on(point: Tensors, step: tf.Tensor) -> Tensors:
             gradient = problem.gradient(point, shared, step)
             return _shaped_like(point, descend(point, gradient, sizes))
 
-        def go_back(state: tuple, at: tuple[tf.Tensor, Tensors], *, constant: bool) -> tuple:
+        def go_back(
+            state: tuple[Any, ...], at: tuple[tf.Tensor, Tensors], *, constant: bool
+        ) -> tuple[Any, ...]:
             vector, of_shared, of_sizes = state
             step, point = at
             if learned:  # w_{m+1} = w_m - alpha g, so alpha earns -<v, g>

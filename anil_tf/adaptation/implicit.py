@@ -10,6 +10,8 @@ memory and time do not depend on a number of inner steps. It is the limit of Pro
 Rajeswaran et al. 2019, arXiv:1909.04630), and the start w_0, which the minimum has forgotten, has gradient zero.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from anil_tf.adaptation.conjugate_gradients import add, conjugate_gradients, dot
@@ -51,7 +53,7 @@ def minimum(
     count = len(start)
 
     @tf.custom_gradient
-    def run(*arguments: tf.Tensor) -> tuple:
+    def run(*arguments: tf.Tensor) -> tuple[Any, ...]:
         start, shared = list(arguments[:count]), list(arguments[count:])
         if solver == "newton":
             adapted = newton(problem, start, shared, tolerance=tolerance)
@@ -85,7 +87,7 @@ def descend_to_minimum(
     def is_unfinished(adapted: Tensors, gradient: Tensors) -> tf.Tensor:
         return tf.reduce_any(dot(gradient, gradient) > tolerance**2)
 
-    def improve(adapted: Tensors, gradient: Tensors) -> tuple:
+    def improve(adapted: Tensors, gradient: Tensors) -> tuple[Any, ...]:
         adapted = descend(adapted, gradient, step_sizes)
         return adapted, problem.gradient(adapted, shared, 0)
 
@@ -109,7 +111,7 @@ def newton(problem: LinearProblem, start: Tensors, shared: Tensors, *, tolerance
     def is_unfinished(adapted: Tensors, gradient: Tensors) -> tf.Tensor:
         return tf.reduce_any(dot(gradient, gradient) > tolerance**2)
 
-    def improve(adapted: Tensors, gradient: Tensors) -> tuple:
+    def improve(adapted: Tensors, gradient: Tensors) -> tuple[Any, ...]:
         direction = conjugate_gradients(
             lambda vector: problem.products(adapted, shared, 0, vector)[0],
             gradient,

@@ -74,7 +74,7 @@ class TapedProblem:
     def gradient(self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor) -> Tensors:
         """See `InnerProblem`."""
 
-        def of_one_task(task: tuple) -> Tensors:
+        def of_one_task(task: tuple[Any, ...]) -> Tensors:
             adapted, shared, constants = task
             return self._gradient(adapted, shared, constants, step)
 
@@ -85,7 +85,7 @@ class TapedProblem:
     ) -> tuple[Tensors, Tensors]:
         """See `InnerProblem`."""
 
-        def of_one_task(task: tuple) -> tuple[Tensors, Tensors]:
+        def of_one_task(task: tuple[Any, ...]) -> tuple[Tensors, Tensors]:
             adapted, shared, constants, vector = task
             with tf.GradientTape() as tape:
                 tape.watch([adapted, shared])

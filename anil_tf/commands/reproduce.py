@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shlex
@@ -21,12 +20,11 @@ from anil_tf.commands import program
 from anil_tf.config import InputError, Reproduce, input_errors, options
 from anil_tf.config.errors import EXIT_DONE, EXIT_FAILED
 from anil_tf.evaluation import protocol
-from anil_tf.files import write_atomically
-from anil_tf.study import claims, grid, page, report, results
+from anil_tf.study import experiments, grid, markdown, present, results
 from anil_tf.study.experiment import Data
-from anil_tf.study.experiments import EXPERIMENTS, NAMES, OWN
+from anil_tf.study.page import Section
+from anil_tf.study.present import read_about, write_about
 from anil_tf.study.scale import SCALES
-from anil_tf.study.section import Section
 
 _ALL = "all"
 # What the results in a folder are results of: none of it can change in a folder that has some.
@@ -49,7 +47,7 @@ def reproduce(config: Reproduce) -> int:
     failed = [] if config.from_results else _run_cells(config)
     sections, unreadable = _present_all(config)
     if config.experiment == _ALL and sections:
-        page.write(_output(config) / "README.md", sections, _facts(_read_about(_output(config))))
+        present.write_page(_output(config), sections)
     for text in (*failed, *unreadable):
         print(f"{program.name_in_errors('reproduce')}: {text}", file=sys.stderr)
     return EXIT_FAILED if failed or unreadable else EXIT_DONE
@@ -64,13 +62,15 @@ def _run_cells(config: Reproduce) -> list[str]:
         _refuse_other_results(config, folder, name)
     _refuse_other_results(config, _output(config), config.experiment)
     data = Data(config.dataset, config.data_dir)
-    grids = {name: EXPERIMENTS[name].cells(SCALES[config.scale], data) for name in _wanted(config)}
+    grids = {
+        name: experiments.load(name).cells(SCALES[config.scale], data) for name in _wanted(config)
+    }
     cells = list(dict.fromkeys(cell for group in grids.values() for cell in group))
     store = _output(config) / "cells"
     missing = sum(not grid.is_finished(cell, store) for cell in cells)
     if missing:
         _check_data(config)
-    _write_about(
+    write_about(
         _output(config), {name: _identity(config, config.experiment)[name] for name in _IDENTITY}
     )
     print(f"{len(cells)} cells, {len(cells) - missing} of them finished.", flush=True)
@@ -93,8 +93,8 @@ def _on_the_clock(config: Reproduce) -> Iterator[None]:
     try:
         yield
     finally:
-        before = _read_about(_output(config)).get("seconds", 0.0)
-        _write_about(_output(config), {"seconds": round(before + time.perf_counter() - since, 1)})
+        before = read_about(_output(config)).get("seconds", 0.0)
+        write_about(_output(config), {"seconds": round(before + time.perf_counter() - since, 1)})
 
 
 def _write_tables(config: Reproduce, grids: dict[str, list[Any]]) -> None:
@@ -109,16 +109,16 @@ def _write_tables(config: Reproduce, grids: dict[str, list[Any]]) -> None:
     for name, cells in finished.items():
         wanted[name].mkdir(parents=True, exist_ok=True)
         results.write(results.collect(cells, store), wanted[name] / "results.csv")
-        _write_about(wanted[name], _about(config, name, cells))
+        write_about(wanted[name], _about(config, name, cells))
     if config.experiment == _ALL:
         every = list(dict.fromkeys(cell for cells in grids.values() for cell in cells))
         if len(finished) == len(grids):
-            _write_about(_output(config), _about(config, _ALL, every))
+            write_about(_output(config), _about(config, _ALL, every))
 
 
 def _refuse_other_results(config: Reproduce, folder: pathlib.Path, name: str) -> None:
     """Refuses a folder whose results are of something else."""
-    about, here = _read_about(folder), _identity(config, name)
+    about, here = read_about(folder), _identity(config, name)
     there = {key: about.get(key, here[key]) for key in _IDENTITY}
     if there != here:
         held, received = (
@@ -150,65 +150,44 @@ def _check_data(config: Reproduce) -> None:
 # ---- What was found --------------------------------------------------------------------------------------------------
 
 
-def _present_all(config: Reproduce) -> tuple[list[Any], list[str]]:
+def _present_all(config: Reproduce) -> tuple[list[Section], list[str]]:
     """Claims, pictures and a report for every table; what there is for the page, and what failed."""
-    folders = list(_folders(config))
+    is_all = config.experiment == _ALL
+    folders = present.folders(_output(config)) if is_all else _only_folder(config)
     if not folders and config.from_results:
         raise InputError(
             f"--from_results: expected a results.csv with its about.json in {config.output_dir}"
-            f"{'/NAME' if config.experiment == _ALL else ''}, found none; without --from_results they are made."
+            f"{'/NAME' if is_all else ''}, found none; without --from_results they are made."
         )
     sections, failed = [], []
     for folder in folders:
         try:
-            sections.append(_present(config, folder))
+            section = present.present(folder, _output(config))
         except Exception as error:  # the other experiments are worth having
             if logging.level_debug():
                 traceback.print_exc()
             failed.append(f"{folder}: {type(error).__name__}: {' '.join(str(error).split())}")
+            continue
+        sections.append(section)
+        found = markdown.in_short(section.outcomes)
+        print(f"{section.experiment.name} ({section.about['scale']}): {found}")
+        for one in section.outcomes:
+            print(f"  {markdown.verdict_on([one])}: {one.claim.sentence}".replace("**", ""))
     return sections, failed
 
 
-def _present(config: Reproduce, folder: pathlib.Path) -> Any:
-    """Judges, draws and reports the table in a folder; returns its section of the page."""
-    about = _read_about(folder)
-    experiment = EXPERIMENTS[about["experiment"]]
-    frame = results.read(folder / "results.csv")
-    found = experiment.judge(frame)
-    claims.write(found, folder / "claims.json")
-    pictures = experiment.draw(frame, folder)
-    facts = _facts(about) | results.sizes(frame)
-    report.write(folder / "report.md", experiment, found, pictures, experiment.tables(frame), facts)
-    print(f"{about['experiment']} ({about['scale']}): {report.in_short(found)}")
-    for claim in found:
-        why = f", by design ({claim.reason})" if claim.reason else ""
-        print(f"  {claims.MARKS[claim.verdict]} {claim.verdict}{why}: {claim.claim}")
-    return Section(experiment, found, pictures, facts, os.path.relpath(folder, _output(config)))
+def _only_folder(config: Reproduce) -> list[pathlib.Path]:
+    """The output folder, if it has a table of the one experiment that is wanted."""
+    about = read_about(_output(config))
+    if about.get("experiment", config.experiment) != config.experiment:
+        raise InputError(
+            f"--experiment={config.experiment}: {config.output_dir} holds results of "
+            f"--experiment={about['experiment']}."
+        )
+    return [_output(config)] if about and (_output(config) / "results.csv").exists() else []
 
 
-def _folders(config: Reproduce) -> Iterator[pathlib.Path]:
-    """Folders with a table, in the order of the story; one experiment may have several, at other scales."""
-    names = [*NAMES, *OWN]
-    if config.experiment != _ALL:
-        about = _read_about(_output(config))
-        if about.get("experiment", config.experiment) != config.experiment:
-            raise InputError(
-                f"--experiment={config.experiment}: {config.output_dir} holds results of "
-                f"--experiment={about['experiment']}."
-            )
-        if about and (_output(config) / "results.csv").exists():
-            yield _output(config)
-        return
-    found = {}
-    for folder in sorted(_output(config).glob("*/")):
-        about = _read_about(folder)
-        if about.get("experiment") in names and (folder / "results.csv").exists():
-            scale = [*SCALES].index(about["scale"])
-            found[folder] = (names.index(about["experiment"]), scale, about["dataset"])
-    yield from sorted(found, key=found.__getitem__)
-
-
-# ---- Names, and about.json -------------------------------------------------------------------------------------------
+# ---- What it is results of -------------------------------------------------------------------------------------------
 
 
 def _output(config: Reproduce) -> pathlib.Path:
@@ -218,7 +197,8 @@ def _output(config: Reproduce) -> pathlib.Path:
 def _wanted(config: Reproduce) -> dict[str, pathlib.Path]:
     """The experiments to run, and where each of them goes."""
     if config.experiment == _ALL:
-        return {name: _output(config) / name for name in NAMES}
+        names = [one.name for one in experiments.load_all() if one.in_all]
+        return {name: _output(config) / name for name in names}
     return {config.experiment: _output(config)}
 
 
@@ -249,23 +229,6 @@ def _seeds(config: Reproduce, cells: list[Any]) -> set[int]:
     """The seeds of the cells, without the 0 of cells that draw nothing; smoke alone has a seed 0."""
     known = {seed for scale in (config.scale, "long") for seed in SCALES[scale].seeds}
     return {cell.settings.get("seed") for cell in cells} & known
-
-
-def _facts(about: dict[str, Any]) -> dict[str, Any]:
-    """What a report says of how it was run."""
-    return {key: value for key, value in about.items() if key != "experiment"}
-
-
-def _read_about(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / "about.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _write_about(folder: pathlib.Path, about: dict[str, Any]) -> None:
-    """Writes about.json; what is already known there and not said again stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_read_about(folder) | about, indent=2) + "\n"
-    write_atomically(folder / "about.json", text)
 
 
 def how_to_go_on(config: Reproduce) -> str:

@@ -126,7 +126,7 @@ class Adaptation(Config):
         if self.first_order and engine in ("implicit", "truncated"):
             yield (
                 ("first_order", "differentiation"),
-                "first_order is short for differentiation=first_order; expected one of the two.",
+                "the same as differentiation=first_order; expected one of the two.",
             )
         if (engine == "truncated") != (self.truncated_to is not None):
             yield (

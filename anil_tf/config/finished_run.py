@@ -11,7 +11,7 @@ from anil_tf.config.adaptation import AUTO, Adaptation
 from anil_tf.config.errors import InputError
 from anil_tf.config.heads import HEADS
 from anil_tf.config.network import Network
-from anil_tf.config.option import Option, options
+from anil_tf.config.option import options
 from anil_tf.config.training import Training
 
 # Drawn anew with a seed of its own, whatever the training's was: that of the command, 0 by default.
@@ -127,9 +127,5 @@ def _refuse_changes_of_the_model(run: Training, given: dict[str, Any]) -> None:
         raise InputError(
             "part of the trained model, which has another value; expected none, or one of the flags "
             f"that can be changed: --ways, --shots, --queries, {', '.join('--' + one for one in changeable())}.",
-            {option.flag or name: _shown(option, received)},
+            dict([option.shown(name, received)]),
         )
-
-
-def _shown(option: Option, value: Any) -> str:
-    return str(value).lower() if option.kind is bool else str(value)

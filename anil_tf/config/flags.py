@@ -48,7 +48,7 @@ class _Everywhere(Config):
     )
 
 
-class _Parser(absl_flags.ArgumentParser):
+class _Parser(absl_flags.ArgumentParser[Any]):
     """An option, as absl asks for it."""
 
     def __init__(self, option: Option):
@@ -70,7 +70,7 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
     Raises:
         InputError: in one line, for anything that is wrong with it.
     """
-    values = absl_flags.FlagValues()
+    values = absl_flags.FlagValues()  # type: ignore[no-untyped-call]
     names = {}
     for name, option in (options(cls) | options(_Everywhere)).items():
         names[option.flag or name] = name
@@ -86,7 +86,7 @@ def read_command_line(cls: type[C], arguments: Sequence[str]) -> Command:
     return Command(cls.from_given(**given), verbosity)
 
 
-def _absl_flag(name: str, option: Option) -> absl_flags.Flag:
+def _absl_flag(name: str, option: Option) -> absl_flags.Flag[Any]:
     """The flag of an option, without its default: only what is given is asked for."""
     if option.kind is bool:
         boolean = absl_flags.BooleanFlag(name, None, option.help)

@@ -22,8 +22,8 @@ class HeadKind:
         classifies_only: whether it needs classes, and cannot predict numbers.
         uses_l2: whether `inner_l2` makes a difference.
         needs_l2: whether `inner_l2` must be above 0; it is where the head's own, learned l2 starts.
-        last_layer_is_learned: whether the last layer depends on what is learned, so that it can be left unadapted
-            (BOIL).
+        last_layer_is_learned: whether gradient descent starts the last layer from something learned, so that it can be
+            left unadapted (BOIL).
         fits_any_body: whether it has nothing that is learned of its own, so that any finished run can be evaluated
             with it.
         measured_as: the head that stands in for it before training, where the inner problem is measured; empty for

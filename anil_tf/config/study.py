@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import pkgutil
 
 from anil_tf.config.option import Config, option
 
-EXPERIMENTS = (
-    "strongly_convex",
-    "nonconvex",
-    "same_step_size",
-    "anil_vs_maml",
-    "batch_size",
-    "sample_size",
-    "predictions",
-    "complexity",
-    "advice",
-)
+# An experiment is a file in this folder; none is imported to know its name.
+_FOLDER = pathlib.Path(__file__).parents[1] / "study" / "experiments"
+EXPERIMENTS = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_FOLDER)])))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

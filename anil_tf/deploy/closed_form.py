@@ -18,9 +18,9 @@ from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.adaptation.unrolled import StepSizes, descend
 from anil_tf.adapted_classifier import TaskState
+from anil_tf.embedding import embed
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Batch, Moving, Source
-from anil_tf.models.pure_call import pure_call
 from anil_tf.models.structure import is_linear
 
 # Steps up to here are written out, which runs faster; a loop takes more of them.
@@ -65,9 +65,7 @@ def task_state(
         normalization: "support" or "running".
     """
     source: Source = Moving() if normalization == "running" else Batch(plain=True)
-    pixels = tf.cast(images, learner.body.variable_dtype)
-    features, statistics = pure_call(learner.body, None, pixels, statistics=source)
-    features = tf.cast(features, learner.head.variable_dtype)
+    features, statistics = embed(learner.body, images, source, dtype=learner.head.variable_dtype)
     features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
     start = learner.adapted_head.with_solver(eliminate).start(features, labels, ways, source)
     if not learner.has_inner_loop:
@@ -75,9 +73,11 @@ def task_state(
     problem = LinearProblem.of_labels(
         labels[None], ways, dtype=features.dtype, loss=learner.inner_loss, l2=learner.inner_l2
     )
-    adapted = _minimise(
-        learner, problem, [tensor[None] for tensor in start], features[None], _step_sizes(learner)
-    )
+    sizes = [
+        size if isinstance(size, float) else tf.convert_to_tensor(size)
+        for size in learner.step_sizes
+    ]
+    adapted = _minimise(learner, problem, [part[None] for part in start], features[None], sizes)
     return TaskState([tensor[0] for tensor in adapted], statistics, {})
 
 
@@ -118,15 +118,6 @@ def _repeat(step: Callable[..., Tensors], tensors: Tensors, times: int) -> Tenso
         (tf.constant(0), *tensors),
     )
     return tensors
-
-
-def _step_sizes(learner: MetaLearner) -> StepSizes:
-    """The inner step size of each tensor."""
-    learned = [tf.convert_to_tensor(size) for size in learner.inner_step_sizes]
-    if learner.learned_inner_step_size == "per_variable":
-        return learned
-    one = learned[0] if learned else learner.inner_step_size
-    return [one] * len(learner.adapted_head.adapted_names)
 
 
 def eliminate(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

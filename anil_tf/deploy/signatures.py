@@ -12,9 +12,9 @@ import tensorflow as tf
 from anil_tf.deploy.formats import SIGNATURES
 from anil_tf.deploy.resize import resize
 from anil_tf.deploy.state import state_layout
+from anil_tf.embedding import embed
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Moving
-from anil_tf.models.pure_call import pure_call
 
 _TRANSDUCTIVE = ("adapt_and_predict", "embed")
 
@@ -125,11 +125,8 @@ class Signatures:
         Returns:
             {"features": float32 [n, d]}.
         """
-        body = self._learner.body
-        pixels = tf.cast(self._inputs(images), body.variable_dtype)
-        features, _ = pure_call(body, None, pixels, statistics=Moving())
-        width = features.shape[1:].num_elements()
-        return {"features": tf.cast(tf.reshape(features, [-1, width]), tf.float32)}
+        features, _ = embed(self._learner.body, self._inputs(images), Moving(), dtype="float32")
+        return {"features": tf.reshape(features, [-1, features.shape[1:].num_elements()])}
 
     def logits(
         self, support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor

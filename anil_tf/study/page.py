@@ -1,89 +1,28 @@
-"""README.md of the whole study: the story in order, each claim with its verdict, a picture, and where the numbers lie.
+"""README.md of the whole study: what became of the paper's claims, then of every claim, then the experiments in order.
 
-A reader who knows the paper sees in the first table what became of each of its claims and of each wish of its
-reviewers (`first_table.py`); below, a section for each experiment tells what was asked and found, and links to its
-report (`section.py`).
+A section is one experiment as it was run once. An experiment may have several, at several scales or on several data
+sets; a claim then counts once on each data set, see `standing`.
 """
 
 from __future__ import annotations
 
-import pathlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anil_tf import files
-from anil_tf.study import first_table, report
+from anil_tf.study import markdown, report
 from anil_tf.study.claims import (
     INCONCLUSIVE,
     MARKS,
     NOT_RUN,
     NOT_SUPPORTED,
+    PAPER,
     SUPPORTED,
-    VERDICTS,
-    Claim,
-    Verdict,
+    Outcome,
 )
-from anil_tf.study.section import (
-    Section,
-    anchor,
-    difference,
-    is_told_again,
-    link,
-    standing,
-    title,
-)
+from anil_tf.study.experiment import Experiment, Picture
+from anil_tf.study.scale import SCALES
 from anil_tf.theory import bounds
-
-_PAPER, _REVIEWER, _THEORY = "the paper", "a reviewer", "the derivation"
-
-# Who asked, and what leads from the experiment before to this one.
-_LEADS: dict[str, tuple[str, str]] = {
-    "strongly_convex": (
-        _PAPER,
-        "We begin where the paper does. Only the last layer is adapted, and an l2 term makes its inner loss strongly "
-        "convex: an inner step then shrinks what came before it by q = 1 - alpha mu, and more of them should help.",
-    ),
-    "nonconvex": (
-        _PAPER,
-        "Adapt two layers instead of one, and the inner loss has no such curvature to lean on. Now more inner steps "
-        "should hurt, unless they become shorter as they become more.",
-    ),
-    "same_step_size": (
-        _REVIEWER,
-        "The two geometries ran at different inner step sizes. Is it the geometry that makes the difference, or the "
-        "step? Here both take the same one.",
-    ),
-    "anil_vs_maml": (
-        f"Raghu et al., {_REVIEWER}",
-        "Why adapt a part at all? Because it is cheaper. All layers adapted in the same set-up, which is MAML, say by "
-        "how much, and at what price in accuracy.",
-    ),
-    "batch_size": (
-        _REVIEWER,
-        "The rates have two parts: one falls with the number of meta-steps, the other with the number of tasks in "
-        "each of them. This is the second.",
-    ),
-    "sample_size": (
-        _REVIEWER,
-        "The analysis does not know how many images a task has. Training does.",
-    ),
-    "predictions": (
-        _THEORY,
-        "So far we watched training. The derivation says more, and more sharply: ten predictions on trajectories, "
-        "gradients and curvatures, each drawn beside what was measured.",
-    ),
-    "complexity": (
-        f"{_PAPER}, {_THEORY}",
-        "Last, the bill. More inner steps may save meta-steps, and make each of them dearer: how many are best?",
-    ),
-    "advice": (
-        "this library",
-        "What use is a landscape? It says how far an inner step may go, and how many are worth taking, before anything "
-        "is trained. (FC100 had been seen when the advice took its present form, Omniglot had not: the report tells.)",
-    ),
-}
-
-_GALLERIES = ("predictions",)
 
 _INTRODUCTION = """\
 ANIL adapts the last layers of a network to a task, the head, and shares the rest, the body. Ji, Lee, Liang and Poor
@@ -96,12 +35,11 @@ This page measures that. Each claim was written down, with a rule that decides i
 said *supported*, *not supported* or *inconclusive*, and what it said stands here."""
 
 _TELLING = (
-    "A row for each claim; where it was judged under several conditions, a line for each, the decided ones first. "
-    "Conditions under which no interval could have decided, *by design*, are counted and not listed; the sections say "
-    "why."
+    "A row for each claim. Where it was judged under several conditions, or on several data, the number of verdicts "
+    "stands in parentheses; the sections have the conditions and the numbers. A claim that was judged at several "
+    "scales counts once: at the longest whose design can decide it."
 )
 _NOT_RUN = "Its other claims were not run at this scale."
-_ONCE = "A claim that was judged at several scales counts once: at the longest whose design can decide it."
 
 _READING = f"""\
 - {MARKS[SUPPORTED]} **supported**: the whole interval lies where the claim wants it.
@@ -133,15 +71,26 @@ mu^2/L^2; "poly" and c, c_k, c_b, c_eps are constants that are not spelled out; 
 and body, eps the accuracy of the squared gradient."""
 
 
-def write(path: str | pathlib.Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
-    """Writes README.md, see `render`.
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What the page needs of one experiment.
 
-    Args:
-        path: the file; an existing one is replaced.
-        sections: in the order of the story. An experiment may have several, such as one at greater length.
-        about: how all of it was run.
+    Attributes:
+        experiment: what was asked.
+        outcomes: its claims as they were decided.
+        pictures: those that were drawn into its folder.
+        about: how it was run, see `report.render`.
+        folder: seen from the page, without a slash at its end; it holds report.md, results.csv and claims.json.
     """
-    files.write_atomically(path, render(sections, about))
+
+    experiment: Experiment
+    outcomes: Sequence[Outcome]
+    pictures: Sequence[Picture]
+    about: Mapping[str, Any]
+    folder: str
+
+
+Standing = list[tuple[int, Outcome]]
 
 
 def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
@@ -155,89 +104,165 @@ def render(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
         Markdown.
     """
     found = standing(sections)
-    several = len(found) < sum(len(section.claims) for section in sections)
+    smoke = [report.is_smoke(section.about) for section in sections]
     parts = [
-        "# The convergence of ANIL, measured",
+        "# The convergence of ANIL, measured: what became of the paper's claims",
+        _paper(sections, found),
         _INTRODUCTION,
-        "## What became of each claim",
-        " ".join([_TELLING, _ONCE] if several else [_TELLING]),
-        first_table.render(sections, found),
-        report.in_short([claim for _, claim in found]),
-        "## The experiments",
-        _overview(sections, found),
+        "## Every claim",
+        _TELLING,
+        _first_table(sections, found),
+        markdown.in_short([one for _, one in found]),
         "## How to read it",
-        _reading(sections),
+        _READING
+        + (f"\n- {report.SMOKE}" if any(smoke) else "")
+        + ("" if all(smoke) else f"\n{_TRIALS}"),
         *(part for number in range(len(sections)) for part in _section(number, sections)),
         "## What the paper is believed to state",
         _ATTRIBUTED_READING,
         _attributed(),
         "## Repeat it",
-        _repeat(about),
+        f"```sh\n{about['command']}\n```" if "command" in about else "",
+        report.facts(about),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-# ---- The experiments -------------------------------------------------------------------------------------------------
+def standing(sections: Sequence[Section]) -> Standing:
+    """Each claim once on each data set: as the longest scale decided it, of those whose design can.
+
+    Args:
+        sections: of the page.
+
+    Returns:
+        Outcomes, each with the number of the section that it stands in, in the order of the experiments' claims.
+    """
+    found: dict[tuple[Any, ...], tuple[int, Outcome]] = {}
+    lengths = [*SCALES]
+    for number in sorted(
+        range(len(sections)), key=lambda n: lengths.index(sections[n].about["scale"])
+    ):
+        section = sections[number]
+        for one in section.outcomes:
+            claim = section.experiment.name, section.about["dataset"], one.claim.key
+            known = found.get(claim)
+            if not known or not one.reason or (known[1].reason and one.reason != NOT_RUN):
+                found[claim] = (number, one)
+
+    def place(one: tuple[int, Outcome]) -> tuple[int, int, int]:
+        experiment = sections[one[0]].experiment
+        return experiment.order, list(experiment.claims).index(one[1].claim), one[0]
+
+    return sorted(found.values(), key=place)
 
 
-def _overview(sections: Sequence[Section], found: Sequence[tuple[int, Claim]]) -> str:
-    rows = [
-        [
-            link(number, sections),
-            title(number, sections),
-            _LEADS.get(section.experiment.name, ("", ""))[0],
-            *(_count([one for at, one in found if at == number], verdict) for verdict in VERDICTS),
-        ]
-        for number, section in enumerate(sections)
-    ]
-    header = ["", "question", "asked by", *(report.marked(verdict) for verdict in VERDICTS)]
-    sides = ["--:", ":--", ":--", "--:", "--:", "--:"]
-    return report.markdown_table(header, rows, sides) if rows else ""
+# ---- The first lines, and the first table ----------------------------------------------------------------------------
 
 
-def _count(claims: Sequence[Claim], verdict: Verdict) -> str:
-    """How many claims have a verdict, and how many of them by design; "" for none."""
-    counted = [claim for claim in claims if claim.verdict == verdict]
-    designed = sum(bool(claim.reason) for claim in counted)
-    return (str(len(counted)) + (f" ({designed} by design)" if designed else "")) if counted else ""
+def _by_text(found: Standing) -> list[Standing]:
+    """The outcomes of one claim under all its conditions together."""
+    groups: dict[tuple[str, str], Standing] = {}
+    for number, one in found:
+        groups.setdefault((one.claim.said_by, one.claim.text), []).append((number, one))
+    return list(groups.values())
 
 
-def _reading(sections: Sequence[Section]) -> str:
-    scales = [report.is_smoke(section.about) for section in sections]
-    trials = [] if all(scales) else [_TRIALS]
-    return "\n".join([_READING, *trials, *([f"- {report.SMOKE}"] if any(scales) else [])])
+def _paper(sections: Sequence[Section], found: Standing) -> str:
+    """A line for each claim of the paper: verdict, words, its first number that was decided, and a picture."""
+    lines = []
+    for group in _by_text(found):
+        number, first = min(group, key=lambda one: bool(one[1].reason))
+        if not first.claim.said_by.startswith(PAPER):
+            continue
+        section = sections[number]
+        picture = (
+            f" [Picture]({section.folder}/{section.pictures[0].file})" if section.pictures else ""
+        )
+        name = first.claim.number
+        where = f", {first.claim.condition}" if first.claim.condition else ""
+        lines.append(
+            f"- {markdown.verdict_on([one for _, one in group])}: {first.claim.text} {name[0].upper()}{name[1:]}"
+            f"{where}: {markdown.measured(first)}.{picture}"
+        )
+    return "\n".join(lines)
+
+
+def _first_table(sections: Sequence[Section], found: Standing) -> str:
+    rows = []
+    for group in _by_text(found):
+        claim = group[0][1].claim
+        links = dict.fromkeys(f"[{n + 1}](#{_anchor(n, sections)})" for n, _ in group)
+        verdict = markdown.verdict_on([one for _, one in group])
+        rows.append([claim.said_by, claim.text, verdict, ", ".join(links)])
+    return markdown.table(["said or asked by", "what was said", "verdict", "section"], rows)
+
+
+# ---- Sections --------------------------------------------------------------------------------------------------------
 
 
 def _section(number: int, sections: Sequence[Section]) -> list[str]:
     section = sections[number]
-    experiment = section.experiment
-    ran = [claim for claim in section.claims if claim.reason != NOT_RUN]
-    told = [
-        _LEADS.get(experiment.name, ("", ""))[1],
-        _beginning(experiment.question),
-    ]
-    if is_told_again(number, sections):
-        told = [f"The same question, {difference(number, sections)}."]
+    experiment, again = section.experiment, _again(number, sections)
+    ran = [one for one in section.outcomes if one.reason != NOT_RUN]
+    by_number: dict[str, list[Outcome]] = {}
+    for one in ran:
+        by_number.setdefault(one.claim.number, []).append(one)
+    shown = section.pictures if experiment.gallery else section.pictures[:1]
     return [
-        f'<a id="{anchor(number, sections)}"></a>',
-        f"## {number + 1}. {title(number, sections)}",
-        *told,
-        _pictures(section),
-        *(table for _, table in report.claims_tables(experiment.rules, ran)),
-        _NOT_RUN if len(ran) < len(section.claims) else "",
+        f'<a id="{_anchor(number, sections)}"></a>',
+        f"## {number + 1}. {experiment.title}{again and f' ({again})'}",
+        f"The same question, {again}."
+        if again
+        else f"{experiment.lead}\n\n{_beginning(experiment.question)}",
+        *(markdown.figure(one, section.folder, whole=not experiment.gallery) for one in shown),
+        *(markdown.claims_table(some) for some in by_number.values()),
+        _NOT_RUN if len(ran) < len(section.outcomes) else "",
         _links(section),
     ]
 
 
-def _pictures(section: Section) -> str:
-    """The first picture; all of them, small, of an experiment each of whose pictures is a finding of its own."""
-    if section.experiment.name not in _GALLERIES or not section.pictures:
-        shown = section.pictures[:1]
-        return "".join(report.figure(picture, folder=section.folder) for picture in shown)
-    cells = [report.small_figure(picture, section.folder) for picture in section.pictures]
-    rows = [cells[place : place + 2] for place in range(0, len(cells), 2)]
-    rows[-1] += [""] * (2 - len(rows[-1]))
-    return report.markdown_table(["", ""], rows, [":--", ":--"])
+def _again(number: int, sections: Sequence[Section]) -> str:
+    """What tells a section from the first about its experiment: "at the scale long"; "" for the first itself."""
+    section = sections[number]
+    first = next(one for one in sections if one.experiment.name == section.experiment.name)
+    if first is section:
+        return ""
+    here, there = section.about, first.about
+    parts = [
+        f"at the scale {here['scale']}" if here["scale"] != there["scale"] else "",
+        f"on {here['dataset']}" if here["dataset"] != there["dataset"] else "",
+    ]
+    return " ".join(part for part in parts if part) or "again"
+
+
+def _anchor(number: int, sections: Sequence[Section]) -> str:
+    """What links within the page name a section by: "4-same-step-size"."""
+    return f"{number + 1}-{sections[number].experiment.name}".replace("_", "-")
+
+
+def _links(section: Section) -> str:
+    folder, about = section.folder, section.about
+    more = 0 if section.experiment.gallery else len(section.pictures) - 1
+    pictures = f" and {more} more picture{'s' * (more > 1)}" if more > 0 else ""
+    told = {
+        "scale": "scale {}",
+        "dataset": "{}",
+        "meta_steps": "{} meta-steps",
+        "tasks_in_a_meta_step": "B = {}",
+    }
+    ran = [text.format(about[name]) for name, text in told.items() if name in about]
+    if "cell_seconds" in about:
+        ran.append(markdown.duration(about["cell_seconds"]))
+    return (
+        f"[The report]({folder}/report.md) has the rules, the tables{pictures}. The numbers are in "
+        f"[results.csv]({folder}/results.csv), the verdicts in [claims.json]({folder}/claims.json). ({', '.join(ran)})"
+    )
+
+
+def _beginning(text: str) -> str:
+    """The first paragraph, with the one that it announces if it ends in a colon."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(paragraphs[: 2 if paragraphs[0].endswith(":") else 1])
 
 
 def _attributed() -> str:
@@ -245,45 +270,5 @@ def _attributed() -> str:
         [one.quantity, f"`{one.strongly_convex}`", f"`{one.nonconvex}`", one.confidence]
         for one in bounds.ATTRIBUTED
     ]
-    header = [
-        "attributed, not quoted",
-        "strongly convex inner loss",
-        "nonconvex inner loss",
-        "confidence",
-    ]
-    return report.markdown_table(header, rows, [":--"] * 4)
-
-
-def _links(section: Section) -> str:
-    folder, about = section.folder, section.about
-    more = 0 if section.experiment.name in _GALLERIES else len(section.pictures) - 1
-    pictures = f" and {more} more picture{'s' if more > 1 else ''}" if more > 0 else ""
-    ran = ", ".join(
-        text
-        for text in (
-            f"scale {about['scale']}" if "scale" in about else "",
-            str(about.get("dataset", "")),
-            f"{about['meta_steps']} meta-steps" if "meta_steps" in about else "",
-            f"B = {about['tasks_in_a_meta_step']}" if "tasks_in_a_meta_step" in about else "",
-            report.duration(about["cell_seconds"]) if "cell_seconds" in about else "",
-        )
-        if text
-    )
-    return (
-        f"[The report]({folder}/report.md) has the rules, the tables{pictures}. The numbers are in "
-        f"[results.csv]({folder}/results.csv), the verdicts in [claims.json]({folder}/claims.json)."
-        + (f" ({ran})" if ran else "")
-    )
-
-
-def _repeat(about: Mapping[str, Any]) -> str:
-    command = about.get("command")
-    shown = f"```sh\n{command}\n```" if command else ""
-    return "\n\n".join(part for part in (shown, report.facts(about)) if part)
-
-
-def _beginning(text: str) -> str:
-    """The first paragraph, with the one that it announces if it ends in a colon."""
-    paragraphs = text.strip().split("\n\n")
-    many = 2 if paragraphs[0].endswith(":") else 1
-    return "\n\n".join(paragraphs[:many])
+    header = ["attributed, not quoted", "strongly convex", "nonconvex", "confidence"]
+    return markdown.table(header, rows)

@@ -1,4 +1,4 @@
-"""From numbers of single seeds to intervals, and from intervals to verdicts.
+"""From numbers of single seeds to intervals.
 
 The seed is the unit: every statistic is taken on each seed alone, and its interval is Student's t
 over the seeds. A number that is missing (nan: a run diverged, a threshold was not reached) is never
@@ -6,24 +6,18 @@ left out in silence; it makes the interval unbounded and so the verdict inconclu
 experiment has said before what stands in its place.
 
     slope = statistics.trend(np.log(inner_steps), curves_by_seed)     # [seeds, inner steps]
-    verdict = statistics.decide(slope, expected="below", than=0.0)
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import scipy.stats
-
-from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONFIDENCE = 0.95
 
@@ -44,9 +38,12 @@ class Interval:
     high: float
     count: int
 
-    def map(self, function) -> Interval:
+    def map(self, function: Callable[[float], float]) -> Interval:
         """The interval of an increasing function of the number, such as `math.exp`."""
         return Interval(function(self.center), function(self.low), function(self.high), self.count)
+
+
+UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
 
 
 # ---- Intervals over seeds --------------------------------------------------------------------------------------------
@@ -242,126 +239,31 @@ def _curve(steps: npt.ArrayLike, values: npt.ArrayLike) -> tuple[np.ndarray, np.
 
 
 def by_seed(
-    frame: pd.DataFrame, x: str, y: str, seed: str = "seed"
+    frame: pd.DataFrame, x: str, y: str | Callable[[pd.DataFrame], float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A column of results as the array that `trend` and `log_slope` take.
+    """A column of results, or a number of each run, as the array that `trend` and `log_slope` take.
 
     Args:
-        frame: one row for each seed and x.
+        frame: one row for each seed and x; several where y is a function.
         x: the column that goes to the right, in ascending order.
-        y: the column of the numbers.
-        seed: the column that goes down.
+        y: the column of the numbers, or a function of the rows of one seed and x.
 
     Returns:
-        x: [points], and y: [seeds, points] float64, nan where a row is missing.
+        x: [points], and y: [seeds, points] float64, nan where a row is missing; both empty without rows.
 
     Raises:
-        ValueError: if two rows have the same seed and x.
+        ValueError: if two rows have the same seed and x, and y is a column.
     """
-    if frame.duplicated([seed, x]).any():
+    if frame.empty:
+        return np.zeros(0), np.zeros([0, 0])
+    if callable(y):
+        column = pd.Series({key: y(run) for key, run in frame.groupby(["seed", x])})
+    elif frame.duplicated(["seed", x]).any():
         raise ValueError(
-            f"expected one row for each {seed} and {x}, found several: select one cell first "
+            f"expected one row for each seed and {x}, found several: select one cell first "
             "(one checkpoint, one step size, ...)."
         )
-    table = frame.pivot(index=seed, columns=x, values=y).sort_index().sort_index(axis=1)
+    else:
+        column = frame.set_index(["seed", x])[y]
+    table = column.unstack().sort_index().sort_index(axis=1)
     return table.columns.to_numpy(), table.to_numpy(np.float64)
-
-
-def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """The interval of a column over seeds, for each combination of other columns.
-
-    Args:
-        frame: one row for each seed and combination.
-        by: the columns that tell combinations apart, without the seed.
-        value: the column of the numbers.
-
-    Returns:
-        One row for each combination, sorted: the columns `by`, then `center`, `low`, `high`,
-        `count` (see `mean`), and `least` and `most`, the range of the seeds.
-    """
-    import pandas as pd
-
-    rows = []
-    for key, group in frame.groupby(list(by), sort=True):
-        numbers = group[value].to_numpy(np.float64)
-        found = {**dataclasses.asdict(mean(numbers)), "least": numbers.min(), "most": numbers.max()}
-        rows.append({**dict(zip(by, key, strict=True)), **found})
-    columns = [*by, "center", "low", "high", "count", "least", "most"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-# ---- Verdicts --------------------------------------------------------------------------------------------------------
-
-
-def decide(
-    interval: Interval,
-    expected: Literal["above", "below"] = "above",
-    than: float = 0.0,
-    indifference: float = 0.0,
-) -> Verdict:
-    """What an interval says of a claim that the number is above, or below, a threshold.
-
-    Supported if the whole interval lies on the expected side of `than`. If it does not: not
-    supported if it shows that the number is on the other side or passes `than` by less than
-    `indifference`, an effect too small to matter, with the whole interval. Else inconclusive.
-
-    Args:
-        interval: of the number.
-        expected: the side of `than` on which the claim wants the number.
-        than: the threshold, in units of the number.
-        indifference: the smallest effect that matters, in units of the number, not negative. Zero:
-            only an interval wholly on the other side speaks against the claim.
-
-    Raises:
-        ValueError: if `expected` is another word, or `indifference` is negative.
-    """
-    if expected not in ("above", "below"):
-        raise ValueError(f"expected: expected 'above' or 'below', received {expected!r}.")
-    if not indifference >= 0:
-        raise ValueError(f"indifference: expected a number from 0 on, received {indifference}.")
-    if math.isnan(interval.center):
-        return INCONCLUSIVE
-    sign = 1.0 if expected == "above" else -1.0
-    worst, best = sorted((sign * (interval.low - than), sign * (interval.high - than)))
-    if worst > 0:
-        return SUPPORTED
-    return NOT_SUPPORTED if best < indifference else INCONCLUSIVE
-
-
-def decide_equal(interval: Interval, to: float, tolerance: float) -> Verdict:
-    """What an interval says of a claim that the number is `to`, up to `tolerance`.
-
-    Supported if the whole interval lies within `to` +- `tolerance`; not supported if all of it lies
-    outside; else inconclusive.
-
-    Args:
-        interval: of the number.
-        to: the claimed value.
-        tolerance: in the same units, positive.
-
-    Raises:
-        ValueError: if `tolerance` is not positive.
-    """
-    if not tolerance > 0:
-        raise ValueError(f"tolerance: expected a positive number, received {tolerance}.")
-    if math.isnan(interval.center):
-        return INCONCLUSIVE
-    if interval.low > to - tolerance and interval.high < to + tolerance:
-        return SUPPORTED
-    outside = interval.low > to + tolerance or interval.high < to - tolerance
-    return NOT_SUPPORTED if outside else INCONCLUSIVE
-
-
-def all_of(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of a claim that has several parts: each must hold.
-
-    Args:
-        verdicts: of the parts.
-
-    Returns:
-        Supported if all are; not supported if one is not; else, or if there are none, inconclusive.
-    """
-    parts = list(verdicts)
-    if NOT_SUPPORTED in parts:
-        return NOT_SUPPORTED
-    return SUPPORTED if parts and all(part == SUPPORTED for part in parts) else INCONCLUSIVE

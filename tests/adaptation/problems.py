@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, half_squared_norm
+from anil_tf.adaptation.losses import inner_loss
 from anil_tf.adaptation.problem import TapedProblem
 
 TASKS, ROWS, WIDTH, WAYS = 3, 6, 4, 3
@@ -23,7 +23,7 @@ def linear_head(loss="cross_entropy", l2=0.2, bias=True, seed=0):
 
     def loss_of_one_task(adapted, shared, labels, step):
         outputs = tf.matmul(shared[0], adapted[0]) + (adapted[1] if bias else 0.0)
-        return LOSSES[loss](outputs, labels) + l2 * half_squared_norm(adapted)
+        return inner_loss(outputs, labels, adapted, loss=loss, l2=l2)
 
     adapted = [normal(seed + 2, TASKS, WIDTH, WAYS), normal(seed + 3, TASKS, WAYS)][: 1 + bias]
     taped = TapedProblem(loss_of_one_task, tf.constant(labels), mode="vectorized")
@@ -37,8 +37,8 @@ def two_layer_head(l2=0.0, seed=0):
 
     def loss_of_one_task(adapted, shared, labels, step):
         hidden = tf.tanh(tf.matmul(shared[0], adapted[0]))
-        loss = LOSSES["cross_entropy"](tf.matmul(hidden, adapted[1]), labels)
-        return loss + l2 * half_squared_norm(adapted)
+        outputs = tf.matmul(hidden, adapted[1])
+        return inner_loss(outputs, labels, adapted, loss="cross_entropy", l2=l2)
 
     adapted = [normal(seed + 2, TASKS, WIDTH, 5), normal(seed + 3, TASKS, 5, WAYS)]
     problem = TapedProblem(loss_of_one_task, tf.constant(labels), mode="vectorized")

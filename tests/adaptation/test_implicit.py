@@ -11,8 +11,6 @@ from anil_tf.adaptation.conjugate_gradients import dot
 from anil_tf.adaptation.implicit import SOLVERS, minimum
 from tests.adaptation.problems import assert_close, derivatives, linear_head
 
-LOSSES = ["cross_entropy", "squared_error"]
-
 
 def at_the_minimum(problem, solver="newton", tolerance=1e-11):
     return lambda start, shared: minimum(
@@ -21,17 +19,17 @@ def at_the_minimum(problem, solver="newton", tolerance=1e-11):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_gradient_vanishes_there(loss, solver):
-    _, problem, start, shared = linear_head(loss)
+def test_the_gradient_vanishes_there(solver):
+    _, problem, start, shared = linear_head()
     for tolerance in (1e-3, 1e-9):
         end = at_the_minimum(problem, solver, tolerance)(start, shared)
         gradient = problem.gradient(end, shared)
         assert np.all(np.sqrt(dot(gradient, gradient)) <= tolerance)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("loss", "solver"), [("cross_entropy", "newton"), ("squared_error", "gradient_descent")]
+)
 def test_it_is_the_limit_of_the_explicit_engine(solver, loss):
     _, problem, start, shared = linear_head(loss)
     end, gradients = derivatives(at_the_minimum(problem, solver), start, shared)

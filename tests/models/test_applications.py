@@ -11,7 +11,7 @@ import anil_tf
 from anil_tf.models import applications, split
 from anil_tf.models.applications import Preprocessing, _smallest_side, application_names
 
-SMALL = ("MobileNetV3Small", "MobileNetV2", "EfficientNetV2B0")
+SMALL = ("mobilenetv3small", "MobileNetV2")  # capitals do not matter
 
 
 def pixels(*shape, seed=0):
@@ -68,12 +68,6 @@ def test_preprocessing_is_the_networks_own(name, white):
     assert images.min() == 255.0
 
 
-def test_capitals_do_not_matter(frozen):
-    other = applications("mobilenetv3small", input_shape=(32, 32, 3), classes=5)
-    assert other.name == frozen.name
-    assert other.count_params() == frozen.count_params()
-
-
 def test_small_images_are_enlarged_without_distortion_and_grey_ones_repeated():
     model = applications("MobileNetV3Small", input_shape=(16, 24, 1), classes=5)
     assert model.get_layer(index=3).output.shape == (None, 32, 48, 3)
@@ -96,7 +90,7 @@ def test_a_prototype_head_adapts_to_a_few_images_in_one_call():
     assert classifier.classify(images[1::2]).tolist() == labels[1::2]
 
 
-def test_a_frozen_body_has_nothing_to_train_and_keeps_its_moving_statistics(frozen):
+def test_a_frozen_body_has_nothing_to_train_and_keeps_its_moving_statistics(frozen, tmp_path):
     learner = anil_tf.MetaLearner(*split(frozen, 1), head_initialization="prototype")
     assert learner.body_variables == []
     assert [v.name for v in learner.head_variables] == ["prototype_scale"]
@@ -111,17 +105,14 @@ def test_a_frozen_body_has_nothing_to_train_and_keeps_its_moving_statistics(froz
     together = learner(inputs, training=True)
     alone = learner(inputs | {"query_images": images[:, :1]}, training=True)
     np.testing.assert_allclose(together[:, :1], alone, rtol=1e-4, atol=1e-5)
-    for old, new in zip(before, learner.body.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-def test_save_and_load_keep_the_network_and_that_it_is_frozen(frozen, tmp_path):
-    learner = anil_tf.MetaLearner(*split(frozen, 1), head_initialization="prototype")
     learner.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.body_variables == []
-    images = pixels(3, 32, 32, 3)
-    assert_close(loaded.body(images), learner.body(images))
+    for old, new, kept in zip(
+        before, learner.body.get_weights(), loaded.body.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+        np.testing.assert_array_equal(old, kept)
 
 
 def test_pretrained_weights_are_loaded(frozen, monkeypatch, tmp_path):

@@ -87,6 +87,19 @@ def test_each_head_learns_its_scalars(name, learned):
         assert not HEADS[name].fits_any_body
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_the_record_says_whether_the_last_layer_is_learned(name):
+    model, scalars = head_model(), {}
+    head = make(name, model, scalars)
+    features, labels, _ = task(UNITS[1])
+    with tf.GradientTape() as tape:
+        tensors = head.start(tf.constant(features), tf.constant(labels), CLASSES, Batch())
+    learned = [*model.trainable_variables, *scalars.values()]
+    slopes = tape.gradient(tensors, [variable.value for variable in learned])
+    depends = any(slope is not None for slope in slopes)
+    assert HEADS[name].last_layer_is_learned == (depends and HEADS[name].has_inner_loop)
+
+
 def test_a_free_head_is_the_model_and_starts_at_its_variables():
     model = head_model(2)
     head = make("free", model)

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from anil_tf.study.cell import Cell
+from anil_tf.study.cell import RUNNERS, Cell
 
 RUNNER = "tests.study.fake_runs:rows"
 
@@ -54,3 +54,15 @@ def test_settings_are_scalars(value):
     with pytest.raises(ValueError, match="inner_steps"):
         Cell(RUNNER, {"inner_steps": value})
     assert json.dumps(Cell(RUNNER, {"inner_steps": 1}).settings)
+
+
+def test_every_runner_that_has_a_name_exists():
+    for name in RUNNERS:
+        assert callable(Cell(name, {}).function()), name
+        assert Cell(name, {}).kind == name
+
+
+def test_a_cell_keeps_its_name_wherever_its_runner_is(monkeypatch):
+    before = Cell("training.run", {"seed": 0}).name
+    monkeypatch.setitem(RUNNERS, "training.run", "elsewhere:run")
+    assert Cell("training.run", {"seed": 0}).name == before

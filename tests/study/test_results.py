@@ -10,7 +10,7 @@ from anil_tf.study.cell import Cell
 
 TRAINING = [
     Cell(
-        "anil_tf.study.training:run",
+        "training.run",
         {
             "dataset": "fc100",
             "data_dir": "/somewhere",
@@ -26,7 +26,7 @@ TRAINING = [
 ]
 TIMING = [
     Cell(
-        "anil_tf.study.timing:run",
+        "timing.run",
         {"dataset": "fc100", "adapted_layers": layers, "inner_steps": steps, "seed": seed},
         alone=True,
     )
@@ -113,7 +113,7 @@ def test_sizes_are_those_of_the_training_runs():
 
 
 def test_a_column_cannot_be_a_setting_too(tmp_path):
-    cell = Cell("anil_tf.study.training:run", {"alpha": "1/L"})
+    cell = Cell("training.run", {"alpha": "1/L"})
     grid._write(tmp_path, cell, {"rows": [{"alpha": 0.1}], "seconds": 1.0})
     with pytest.raises(ValueError, match="alpha=0.1"):
         results.collect([cell], tmp_path)

@@ -3,13 +3,14 @@
 import numpy as np
 
 from anil_tf.training.averaging import WeightAverage
+from tests.training.small_runs import make_learner
 
 
 def _kernel(learner):
     return learner.trainable_variables[0]
 
 
-def test_the_average_is_the_weighted_sum_of_the_iterates(make_learner):
+def test_the_average_is_the_weighted_sum_of_the_iterates():
     learner = make_learner()
     average = WeightAverage(learner, 0.5)
     start = _kernel(learner).numpy()
@@ -22,7 +23,7 @@ def test_the_average_is_the_weighted_sum_of_the_iterates(make_learner):
     np.testing.assert_allclose(average.variables[0].numpy(), expected, rtol=1e-5)
 
 
-def test_validation_sees_the_averages_and_training_does_not(make_learner):
+def test_validation_sees_the_averages_and_training_does_not():
     learner = make_learner()
     average = WeightAverage(learner, 0.9)
     start = _kernel(learner).numpy()
@@ -33,7 +34,7 @@ def test_validation_sees_the_averages_and_training_does_not(make_learner):
     np.testing.assert_array_equal(_kernel(learner).numpy(), start + 1)
 
 
-def test_substituted_replaces_weights_and_nothing_else(make_learner):
+def test_substituted_replaces_weights_and_nothing_else():
     learner = make_learner()
     average = WeightAverage(learner, 0.9)
     replaced = average.substituted(learner.variables)

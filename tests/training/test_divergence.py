@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anil_tf.training import Diverged, divergence
+from tests.training.small_runs import make_learner
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -25,7 +26,7 @@ def test_finite_values_pass():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("position", [0, -1])
-def test_one_bad_weight_is_found(make_learner, value, position):
+def test_one_bad_weight_is_found(value, position):
     learner = make_learner(learned_inner_step_size="scalar")  # a variable without dimensions too
     variables = learner.trainable_variables
     assert divergence.first_spoiled(variables) is None

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from anil_tf.training import OuterOptimizer, optimizers
+from tests.training.small_runs import make_learner
 
 
 def _gradients(learner, scale=1.0):
@@ -30,7 +31,7 @@ def _of(learner, moves, variables):
     return np.concatenate([move.ravel() for v, move in pairs if id(v) in wanted])
 
 
-def test_adam_moves_body_and_head_by_their_own_step_sizes(make_learner):
+def test_adam_moves_body_and_head_by_their_own_step_sizes():
     # Adam's first step is the step size itself, whatever the gradient: a scaled gradient, in the
     # place of a second optimizer, would move the head as far as the body.
     learner = make_learner()
@@ -42,7 +43,7 @@ def test_adam_moves_body_and_head_by_their_own_step_sizes(make_learner):
 
 
 @pytest.mark.parametrize("scale", [0.01, 10.0])
-def test_clipping_is_by_the_joint_norm(make_learner, scale):
+def test_clipping_is_by_the_joint_norm(scale):
     learner = make_learner()
     optimizer = optimizers.build(
         learner, optimizer="sgd", step_size_body=1.0, step_size_head=0.5, clip_norm=2.0
@@ -57,7 +58,7 @@ def test_clipping_is_by_the_joint_norm(make_learner, scale):
         np.testing.assert_allclose(move, -size * factor * gradient.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_a_missing_gradient_is_passed_over_by_clipping(make_learner):
+def test_a_missing_gradient_is_passed_over_by_clipping():
     learner = make_learner()
     optimizer = optimizers.build(learner, optimizer="sgd", clip_norm=1.0)
     gradients = _gradients(learner)
@@ -68,7 +69,7 @@ def test_a_missing_gradient_is_passed_over_by_clipping(make_learner):
     assert moves[0].any()
 
 
-def test_weight_decay_leaves_vectors_and_step_sizes_alone(make_learner):
+def test_weight_decay_leaves_vectors_and_step_sizes_alone():
     learner = make_learner(learned_inner_step_size="per_variable")
     optimizer = optimizers.build(
         learner, optimizer="sgd", step_size_body=0.1, step_size_head=0.2, weight_decay=0.5
@@ -95,7 +96,7 @@ def _rate(learner, name, step, **options):
     return optimizer.step_sizes()[name]
 
 
-def test_schedules(make_learner):
+def test_schedules():
     learner = make_learner()
     assert _rate(learner, "body", 99) == pytest.approx(0.3)
     assert _rate(learner, "body", 50, schedule="cosine") == pytest.approx(0.15)
@@ -108,7 +109,7 @@ def test_schedules(make_learner):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_it_is_saved_and_loaded_with_its_state(make_learner, tmp_path):
+def test_it_is_saved_and_loaded_with_its_state(tmp_path):
     learner = make_learner()
     optimizer = optimizers.build(
         learner, step_size_head=1e-2, clip_norm=1.0, schedule="cosine", total_steps=10
@@ -124,7 +125,7 @@ def test_it_is_saved_and_loaded_with_its_state(make_learner, tmp_path):
         np.testing.assert_array_equal(move, same)
 
 
-def test_a_head_without_variables_leaves_the_body_to_its_optimizer(make_learner):
+def test_a_head_without_variables_leaves_the_body_to_its_optimizer():
     learner = make_learner(head_initialization="zero")
     assert not learner.head_variables
     optimizer = optimizers.build(learner, step_size_body=1e-3)
@@ -136,6 +137,6 @@ def test_a_head_without_variables_leaves_the_body_to_its_optimizer(make_learner)
     "options",
     [{"optimizer": "adagrad"}, {"schedule": "linear"}, {"warmup_steps": 10, "total_steps": 10}],
 )
-def test_bad_options_are_named(make_learner, options):
+def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match="expected .* received"):
         optimizers.build(make_learner(), **options)

@@ -1,39 +1,25 @@
-"""The experiments by name, in the order in which the story is told; each is imported when it is asked for."""
+"""The experiments: one file each; `anil_tf.config.study` lists this folder."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from anil_tf.study.experiment import Experiment
+from anil_tf.config.study import EXPERIMENTS
 
-NAMES = (
-    "strongly_convex",
-    "nonconvex",
-    "same_step_size",
-    "anil_vs_maml",
-    "batch_size",
-    "sample_size",
-    "predictions",
-    "complexity",
-)
-# Asked for by name: they judge this library, not the paper.
-OWN = ("advice",)
+if TYPE_CHECKING:
+    from anil_tf.study.experiment import Experiment
 
 
-class _Experiments(Mapping[str, Experiment]):
-    """Name to `Experiment`: the `EXPERIMENT` of the module of that name."""
+def load(name: str) -> Experiment:
+    """The experiment of a name.
 
-    def __getitem__(self, name: str) -> Experiment:
-        if name not in (*NAMES, *OWN):
-            raise KeyError(name)
-        return importlib.import_module(f"{__name__}.{name}").EXPERIMENT
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*NAMES, *OWN))
-
-    def __len__(self) -> int:
-        return len(NAMES) + len(OWN)
+    Raises:
+        ModuleNotFoundError: if there is none.
+    """
+    return importlib.import_module(f"{__name__}.{name}").EXPERIMENT
 
 
-EXPERIMENTS: Mapping[str, Experiment] = _Experiments()
+def load_all() -> list[Experiment]:
+    """All experiments, in the order in which the story is told."""
+    return sorted((load(name) for name in EXPERIMENTS), key=lambda experiment: experiment.order)

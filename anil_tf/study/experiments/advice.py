@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import pathlib
-from typing import TYPE_CHECKING
 
-from anil_tf.study import results, statistics
-from anil_tf.study.cell import Cell
-from anil_tf.study.claims import Claim, Picture, Rule, Table
-from anil_tf.study.experiment import Data, Experiment
-from anil_tf.study.experiments import sweeps, usual_setting
+import pandas as pd
+
+from anil_tf.study import figures, results, statistics, sweeps, usual_setting
+from anil_tf.study.cell import Cell, Scalar
+from anil_tf.study.claims import LIBRARY, Above, Claim
+from anil_tf.study.experiment import Data, Experiment, Picture, Table
+from anil_tf.study.figures import Panel
 from anil_tf.study.scale import SCALES, Scale
-from anil_tf.study.statistics import Interval
+from anil_tf.study.statistics import UNKNOWN, Interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from anil_tf.study.figures import Panel
-
-NAME = "advice"
 BY_HAND, ADVISED = "training.run", "advised.run"  # kinds of cells
 # What public scripts of ANIL take lies between: alpha 0.05 to 0.5, N 1 to 20.
-STEP_SIZES = {"smoke": (0.01, 0.25)}
-INNER_STEPS = {"smoke": (1,)}
-_ALL_STEP_SIZES, _ALL_INNER_STEPS = (0.01, 0.05, 0.25), (1, 5, 20)
+STEP_SIZES, INNER_STEPS = (0.01, 0.05, 0.25), (1, 5, 20)
 # Of validation classes, which choose, and of test classes, which judge; half a point of noise or less on each seed.
-EVALUATION_TASKS = {"smoke": 4, "full": 600}
-_ALL_EVALUATION_TASKS = 200
+EVALUATION_TASKS = {"smoke": 4, "small": 200, "long": 200, "full": 600}
 _META_STEPS_OF_SMALL = 300  # of which two thirds are taken
 MARGIN = 1.0  # points of accuracy
-_UNKNOWN = Interval(math.nan, -math.inf, math.inf, 0)
-
-RULES = {
-    "as_good": Rule(
-        f"--inner_step_size=auto --inner_steps=auto trains to within {MARGIN:g} point of a search by hand.",
-        "Accuracy on fixed tasks of the test classes at the last meta-step, as advised minus by hand, seed by seed "
-        "from the same initial weights and tasks. By hand is the alpha and the N whose accuracy on fixed tasks of the "
-        "validation classes, averaged over the seeds, is the highest of the grid; a run that diverged is out. "
-        f"Student's 95 % interval over seeds. Supported if the whole interval lies above -{MARGIN:g} point, not "
-        "supported if all of it lies below, else inconclusive.",
-        "test accuracy, advised - by hand",
-        "points",
-    ),
-}
 
 QUESTION = f"""\
 The paper chooses alpha from mu and L, which nobody knows beforehand; in practice alpha and N are searched. Here they
@@ -52,8 +28,8 @@ are measured: `--inner_step_size=auto --inner_steps=auto` takes 1/L of the large
 and as many steps as still lower the support loss by a hundredth of what those before did (`anil_tf/theory/advice.py`).
 Is that as good as a search by hand?
 
-**The search by hand** trains with each alpha in {", ".join(map(str, _ALL_STEP_SIZES))} and each N in
-{", ".join(map(str, _ALL_INNER_STEPS))}, and takes the pair that is best on the validation classes. The advice trains
+**The search by hand** trains with each alpha in {", ".join(map(str, STEP_SIZES))} and each N in
+{", ".join(map(str, INNER_STEPS))}, and takes the pair that is best on the validation classes. The advice trains
 once. All is as in the usual setting otherwise: one adapted layer without l2, conv4, Adam at
 {usual_setting.OUTER_STEP_SIZE:g}, batch normalisation over support and queries of a task.
 
@@ -71,33 +47,27 @@ better than either.
 
 def cells(scale: Scale, data: Data) -> list[Cell]:
     """For each seed a run as advised, and one for each pair of alpha and N."""
+    pairs = [(alpha, steps) for alpha in STEP_SIZES for steps in INNER_STEPS]
+    # Five seeds at least: one point is little, and three seeds tell it from two only by luck.
+    seeds = max(scale.seeds, SCALES["long"].seeds, key=len)
+    if scale.name == "smoke":
+        seeds, pairs = scale.seeds, [(STEP_SIZES[0], 1), (STEP_SIZES[-1], 1)]
     if scale.name == "small":  # whose runs are too short to tell one point of accuracy
         long = SCALES["long"]
         scale = dataclasses.replace(long, name=scale.name, meta_steps=_META_STEPS_OF_SMALL)
-    return [
-        cell
-        for seed in _seeds(scale)
-        for cell in (
-            Cell("anil_tf.study.measurements.advised:run", _settings(scale, data, seed)),
-            *(
-                Cell(
-                    "anil_tf.study.training:run",
-                    _settings(scale, data, seed) | {"inner_step_size": alpha, "inner_steps": steps},
-                )
-                for alpha in STEP_SIZES.get(scale.name, _ALL_STEP_SIZES)
-                for steps in INNER_STEPS.get(scale.name, _ALL_INNER_STEPS)
-            ),
-        )
-    ]
+    found = []
+    for seed in seeds:
+        shared = _settings(scale, data, seed)
+        found.append(Cell(ADVISED, shared))
+        found += [
+            Cell(BY_HAND, shared | {"inner_step_size": alpha, "inner_steps": steps})
+            for alpha, steps in pairs
+        ]
+    return found
 
 
-def _seeds(scale: Scale) -> tuple[int, ...]:
-    """Five at least, but for a check: one point is little, and three seeds tell it from two only by luck."""
-    return scale.seeds if scale.name == "smoke" else max(scale.seeds, SCALES["long"].seeds, key=len)
-
-
-def _settings(scale: Scale, data: Data, seed: int) -> dict:
-    tasks = EVALUATION_TASKS.get(scale.name, _ALL_EVALUATION_TASKS)
+def _settings(scale: Scale, data: Data, seed: int) -> dict[str, Scalar]:
+    tasks = EVALUATION_TASKS[scale.name]
     settings = usual_setting.settings(
         scale,
         data,
@@ -111,7 +81,7 @@ def _settings(scale: Scale, data: Data, seed: int) -> dict:
     return {k: v for k, v in settings.items() if k not in ("inner_step_size", "inner_steps")}
 
 
-# ---- What is measured ------------------------------------------------------------------------------------------------
+# ---- The claim -------------------------------------------------------------------------------------------------------
 
 
 def ends(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -135,148 +105,138 @@ def best_by_hand(hand: pd.DataFrame) -> tuple[float, int] | None:
     """
     if hand.empty:
         return None
-    every = hand["seed"].nunique()
     by_pair = hand.groupby(["alpha", "steps"])["validation"].agg(["mean", "count"])
-    whole = by_pair[by_pair["count"] == every]  # a run that diverged has no accuracy
-    if whole.empty:
+    whole = by_pair[
+        by_pair["count"] == hand["seed"].nunique()
+    ]  # a run that diverged has no accuracy
+    return None if whole.empty else whole["mean"].idxmax()
+
+
+def difference(frame: pd.DataFrame) -> Interval | None:
+    """Test accuracy as advised minus by hand, in points."""
+    advised, hand = ends(frame, ADVISED), ends(frame, BY_HAND)
+    if advised.empty or hand.empty:
         return None
-    alpha, steps = whole["mean"].idxmax()
-    return float(alpha), int(steps)
-
-
-def _chosen(hand: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the pair that is best by hand, a row for each seed."""
     best = best_by_hand(hand)
     if best is None:
-        return hand.iloc[:0]
-    return hand[(hand["alpha"] == best[0]) & (hand["steps"] == best[1])]
-
-
-def difference(frame: pd.DataFrame) -> Interval:
-    """Test accuracy as advised minus by hand, in points."""
-    advised, hand = ends(frame, ADVISED), _chosen(ends(frame, BY_HAND))
-    if advised.empty or hand.empty:
-        return _UNKNOWN
-    pairs = advised.merge(hand, on="seed", suffixes=("_advised", "_hand"))
+        return UNKNOWN
+    chosen = hand[(hand["alpha"] == best[0]) & (hand["steps"] == best[1])]
+    pairs = advised.merge(chosen, on="seed", suffixes=("_advised", "_hand"))
     return statistics.paired(pairs["test_advised"], pairs["test_hand"])
 
 
-def judge(frame: pd.DataFrame) -> list[Claim]:
-    """One claim."""
-    found = difference(frame)
-    verdict = statistics.decide(found, "above", than=-MARGIN)
-    return [RULES["as_good"].claimed(NAME, found, verdict)]
+CLAIMS = [
+    Claim(
+        key="as_good",
+        text=f"--inner_step_size=auto --inner_steps=auto trains to within {MARGIN:g} point of a search by hand.",
+        said_by=LIBRARY,
+        statistic=difference,
+        words="Accuracy on fixed tasks of the test classes at the last meta-step, as advised minus by hand, seed by "
+        "seed from the same initial weights and tasks. By hand is the alpha and the N whose accuracy on fixed tasks of "
+        "the validation classes, averaged over the seeds, is the highest of the grid; a run that diverged is out.",
+        test=Above(-MARGIN),
+        number="test accuracy, advised - by hand",
+        unit="points",
+    )
+]
 
 
 # ---- Pictures and tables ---------------------------------------------------------------------------------------------
 
 
-def draw(frame: pd.DataFrame, folder: pathlib.Path) -> list[Picture]:
+def _panels(frame: pd.DataFrame) -> list[Panel]:
     """Validation and test accuracy of every pair against alpha, and of the advice."""
-    from anil_tf.study import figures
-
     hand, advised = ends(frame, BY_HAND), ends(frame, ADVISED)
     if hand.empty or advised.empty:
         return []
-    panels = [_panel(hand, advised, part) for part in ("validation", "test")]
-    figures.draw(
-        panels, folder / "advice.png", title="An inner loop that is measured, not searched"
+    steps = " to ".join(
+        str(int(n)) for n in sorted({advised["steps"].min(), advised["steps"].max()})
     )
+    parts = {"validation": "validation, which chooses", "test": "test, which judges"}
     return [
-        Picture(
-            "advice.png",
-            "Accuracy at the last meta-step against the inner step size, a line for each number of inner steps N of "
-            "the search by hand, and the advice with the N that it came to. 95 % intervals over seeds. The left part "
-            "chooses by hand, the right one judges.",
+        Panel(
+            [
+                *(
+                    figures.measured(runs, x="alpha", y=part, label=f"by hand, N = {n}")
+                    for n, runs in hand.groupby("steps")
+                ),
+                figures.points(
+                    f"advised, N = {steps}",
+                    [advised["alpha"].median()],
+                    [statistics.mean(advised[part])],
+                ),
+            ],
+            x_label="inner step size alpha",
+            y_label=f"accuracy, {part} classes (%)",
+            title=title,
+            log_x=True,
+            ticks=sorted(hand["alpha"].unique()),
         )
+        for part, title in parts.items()
     ]
 
 
-def _panel(hand: pd.DataFrame, advised: pd.DataFrame, part: str) -> Panel:
-    from anil_tf.study import figures
-
-    lines = [
-        figures.measured(runs, x="alpha", y=part, label=f"by hand, N = {steps}")
-        for steps, runs in hand.groupby("steps")
-    ]
-    accuracy, alpha = statistics.mean(advised[part]), advised["alpha"].median()
-    point = figures.Series(
-        f"advised, N = {_steps(advised)}",
-        [alpha],
-        [accuracy.center],
-        [accuracy.low],
-        [accuracy.high],
-        "points",
-    )
-    return figures.Panel(
-        [*lines, point],
-        x_label="inner step size alpha",
-        y_label=f"accuracy, {part} classes (%)",
-        title={"validation": "validation, which chooses", "test": "test, which judges"}[part],
-        log_x=True,
-        ticks=sorted(hand["alpha"].unique()),
-    )
-
-
-def _steps(advised: pd.DataFrame) -> str:
-    """The N of the advice over the seeds: "12" or "11 to 13"."""
-    low, high = int(advised["steps"].min()), int(advised["steps"].max())
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def tables(frame: pd.DataFrame) -> list[Table]:
-    """Every pair with its accuracies, best on validation first, and the advice with its price."""
-    import pandas as pd
-
+def pair_table(frame: pd.DataFrame) -> Table | None:
+    """Every pair with its accuracies, best on validation first, below the advice."""
     hand, advised = ends(frame, BY_HAND), ends(frame, ADVISED)
     if hand.empty or advised.empty:
-        return []
+        return None
     best = best_by_hand(hand)
+    runs = [
+        ("by hand, chosen" if key == best else "by hand", part)
+        for key, part in hand.groupby(["alpha", "steps"])
+    ]
+    runs.sort(key=lambda one: -one[1]["validation"].mean())
     lines = [
         {
-            "inner loop": "by hand, chosen" if (alpha, steps) == best else "by hand",
-            "alpha": alpha,
-            "N": steps,
-            "validation accuracy (%)": statistics.mean(runs["validation"]),
-            "test accuracy (%)": statistics.mean(runs["test"]),
+            "inner loop": name,
+            "alpha": part["alpha"].median(),
+            "N": int(part["steps"].median()),
+            "validation accuracy (%)": statistics.mean(part["validation"]),
+            "test accuracy (%)": statistics.mean(part["test"]),
         }
-        for (alpha, steps), runs in hand.groupby(["alpha", "steps"])
+        for name, part in [("advised", advised), *runs]
     ]
-    lines.sort(key=lambda line: -line["validation accuracy (%)"].center)
-    first = {
-        "inner loop": "advised",
-        "alpha": advised["alpha"].median(),
-        "N": int(advised["steps"].median()),
-        "validation accuracy (%)": statistics.mean(advised["validation"]),
-        "test accuracy (%)": statistics.mean(advised["test"]),
+    return Table("Every inner loop", pd.DataFrame(lines), "At the last meta-step.")
+
+
+def advice_table(frame: pd.DataFrame) -> Table | None:
+    """What was advised on each seed, and in how many seconds."""
+    advised = ends(frame, ADVISED)
+    if advised.empty:
+        return None
+    columns = {
+        "seed": "seed",
+        "alpha": "alpha",
+        "steps": "N",
+        "advice_seconds": "advice (s)",
+        "test": "test accuracy (%)",
     }
-    return [
-        Table("Every inner loop", pd.DataFrame([first, *lines]), "At the last meta-step."),
-        Table("What was advised", _told(advised), f"The search by hand: {len(lines)} trainings."),
-    ]
-
-
-def _told(advised: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "seed": advised["seed"],
-            "alpha": advised["alpha"],
-            "N": advised["steps"],
-            "advice (s)": advised["advice_seconds"],
-            "test accuracy (%)": advised["test"],
-        }
-    )
+    pairs = ends(frame, BY_HAND).groupby(["alpha", "steps"]).ngroups
+    note = f"The search by hand: {pairs} trainings."
+    return Table("What was advised", advised[list(columns)].rename(columns=columns), note)
 
 
 EXPERIMENT = Experiment(
-    name=NAME,
+    module=__name__,
+    order=9,
     title="An inner loop that is measured instead of searched",
+    lead="What use is a landscape? It says how far an inner step may go, and how many are worth taking, before "
+    "anything is trained. (FC100 had been seen when the advice took its present form, Omniglot had not: the report "
+    "tells.)",
     question=QUESTION,
-    rules=RULES,
     cells=cells,
-    judge=judge,
-    draw=draw,
-    tables=tables,
+    claims=CLAIMS,
+    pictures=[
+        Picture(
+            "advice.png",
+            "An inner loop that is measured, not searched",
+            "Accuracy at the last meta-step against the inner step size, a line for each number of inner steps N of "
+            "the search by hand, and the advice with the N that it came to. 95 % intervals over seeds. The left part "
+            "chooses by hand, the right one judges.",
+            _panels,
+        )
+    ],
+    tables=[pair_table, advice_table],
+    in_all=False,
 )

@@ -1,5 +1,5 @@
-"""The ten predictions of the theory, P1 to P10: each says what is run, judged and drawn for it.
+"""What the experiment `predictions` is made of.
 
-`prediction.py` holds what they share; the other files hold a group each, and are read beside the runner of the same
-name in `anil_tf/study/measurements/`. `experiments/predictions.py` puts them together.
+Each module holds the cells, claims, pictures and tables of some of P1
+to P10, and is read beside the runner of the same name in `anil_tf/study/measurements/`; `shared.py` is for all.
 """

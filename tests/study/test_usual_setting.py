@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anil_tf.study import usual_setting
 from anil_tf.study.experiment import Data
-from anil_tf.study.experiments import usual_setting
 from anil_tf.study.scale import SCALES
 
 DATA = Data("fc100", "somewhere")
