@@ -52,14 +52,10 @@ def test_the_steps_load_adapt_and_ask_in_turn(batch):
     (_, images, labels), (_, query, state), (_, again, queries) = model.calls
     assert images.dtype == np.uint8 and images.shape == (25, 16, 16, 3) and again is images
     assert len(labels) == 25 and state == "state" and query.shape == queries.shape == (1, 16, 16, 3)
-
-
-def test_each_probability_can_be_asked_for(batch):
-    model = Echo()
     model.adapt_and_predict = lambda *task: np.array([[0.1, 0.2, 0.7]])
-    steps = Steps(lambda: model, dict(np.load(batch)))
-    steps["load"]()()
     assert [steps[f"probability {c}"]()() for c in range(3)] == [0.1, 0.2, 0.7]
+    with pytest.raises(ValueError, match="expected one of load, adapt, .*received 'fly'"):
+        steps["fly"]
 
 
 OFF = {
@@ -98,11 +94,6 @@ def test_who_answers_otherwise_is_not_timed(monkeypatch, normalization, changed,
     assert found["litert int8"] == pytest.approx(0.05)
 
 
-def test_an_unknown_step_is_told_the_known_ones(batch):
-    with pytest.raises(ValueError, match="expected one of load, adapt, .*received 'fly'"):
-        Steps(Echo, dict(np.load(batch)))["fly"]
-
-
 def warm(**medians):
     return {
         name.replace("_x_", " "): {call: np.array([t, t + 2.0]) for call in deploy_latency.WARM}
@@ -125,6 +116,8 @@ def test_our_fastest_is_compared_with_pytorch_as_it_is_written_and_with_its_fast
 
 def test_without_pytorch_nothing_is_compared():
     assert deploy_latency._ratios(warm(**OURS, litert_x_int8=2.0)) is None
+    result = made_up(1.0) | {"ratios": {"support": None, "running": None}}
+    assert "Not compared: no PyTorch." in deploy_latency.sentence(result)
 
 
 @pytest.fixture
@@ -136,32 +129,29 @@ def torch_python():
     return sys.executable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [[], ["--channels_last"]])
 @pytest.mark.parametrize("normalization", ["running", "support"])
 def test_pytorch_gives_the_learners_answers(batch, torch_python, repository, normalization, layout):
-    """Under `support` those of normalisation over support and query together, which it does."""
+    """Together, under `support`, those of normalisation over support and query, which it does."""
     arrays = dict(np.load(batch))
     learner = deploy_latency.learner_of(arrays, TINY)
-    images = arrays["support_images"].round()
+    images, labels = arrays["support_images"].round(), arrays["support_labels"]
     query = arrays["query_images"][:, :1].round()
-    labels = arrays["support_labels"]
-    if normalization == "running":
-        expected = learner.adapt(images[0], labels[0], normalization="running").predict(query[0])
-    else:
+    adapted = learner.adapt(images[0], labels[0], normalization=normalization)
+    expected_apart = expected_together = adapted.predict(query[0])
+    if normalization == "support":
         names = ("support_images", "support_labels", "query_images")
-        inputs = dict(zip(names, (images, labels, query), strict=True))
-        logits = np.array(learner(inputs))[0]
-        expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        logits = np.array(learner(dict(zip(names, (images, labels, query), strict=True))))[0]
+        expected_together = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     script = repository / "benchmarks" / "pytorch_adapt.py"
     flags = [f"--batch={batch}", f"--normalization={normalization}", "--inner_steps=3", *layout]
     with Worker(torch_python, script, *flags) as worker:
         for step in ("load", "adapt"):
             worker.loss(step)
         together, apart = worker.loss("adapt_and_predict"), worker.loss("predict")
-    assert together == pytest.approx(float(expected[0, 0]), abs=1e-5)
-    if normalization == "support":  # by the statistics of the support, as the exports
-        expected = learner.adapt(images[0], labels[0]).predict(query[0])
-    assert apart == pytest.approx(float(expected[0, 0]), abs=1e-5)
+    assert together == pytest.approx(float(expected_together[0, 0]), abs=1e-5)
+    assert apart == pytest.approx(float(expected_apart[0, 0]), abs=1e-5)
 
 
 def made_up(median):
@@ -192,11 +182,6 @@ def test_the_sentence_says_whether_the_goal_is_met(median, said):
     assert "| support " in line and said in line
     assert deploy_latency.RATIOS[deploy_latency.JUDGED][0] in line and "in float32" in line
     assert len({len(line) for line in deploy_latency.table(made_up(1.0)).splitlines()[:4]}) == 1
-
-
-def test_without_pytorch_the_sentence_compares_nothing():
-    result = made_up(1.0) | {"ratios": {"support": None, "running": None}}
-    assert "Not compared: no PyTorch." in deploy_latency.sentence(result)
 
 
 def test_the_pages_show_what_was_measured(repository):

@@ -14,6 +14,7 @@ from benchmarks.worker import Worker
 
 SIZES = {"tasks": 2, "ways": 3, "shots": 2, "queries": 2, "side": 16, "filters": 4}
 STEPS = 10  # enough for each of Adam's constants to show
+pytestmark = pytest.mark.slow
 SUPERVISED = ("supervised", "supervised_folded", "supervised_jit")
 
 

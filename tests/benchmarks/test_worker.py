@@ -57,9 +57,9 @@ worker.serve(
 """
 
 
-@pytest.fixture
-def command(tmp_path, repository):
-    script = tmp_path / "toy_steps.py"
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, repository):
+    script = tmp_path_factory.mktemp("worker") / "toy_steps.py"
     script.write_text(SCRIPT)
     return sys.executable, script, str(repository)
 
@@ -68,11 +68,6 @@ def command(tmp_path, repository):
 def toy(command):
     with Worker(*command) as worker:
         yield worker
-
-
-def test_each_repeat_is_timed(toy):
-    seconds = toy.time("sleeping", repeats=3)
-    assert len(seconds) == 3 and min(seconds) >= 0.02
 
 
 def test_a_step_goes_on_until_it_is_forgotten_and_its_first_loss_is_that_of_a_fresh_build(toy):
@@ -95,44 +90,39 @@ def test_the_peak_counts_what_a_step_gave_back_and_not_what_came_before(toy):
         assert grown <= 120 * MIB, "two steps, or the import, were counted"
 
 
-def test_the_description_names_python_and_what_the_script_adds(toy):
+def test_repeats_are_timed_python_is_named_and_the_process_ends_with_its_input(toy):
+    seconds = toy.time("sleeping", repeats=3)
+    assert len(seconds) == 3 and min(seconds) >= 0.02
     assert toy.describe() == {"python": sys.version.split()[0], "threads": 2}
+    toy._process.stdin.close()
+    assert toy._process.wait(timeout=10) == 0
 
 
-@pytest.mark.parametrize(
-    ("ask", "parts"),
-    [
-        (
-            lambda toy: toy.loss("failing"),
-            ["toy_steps.py failed at 'loss failing': ValueError: two lines", "the floor creaks"],
-        ),
-        (
-            lambda toy: toy.time("dying", repeats=1),
-            ["ended with code 3 and no answer to 'time dying 1'", "out of patience"],
-        ),
-        (
-            lambda toy: toy.loss("missing"),
-            ["expected one of counting, failing", "received 'missing'"],
-        ),
-        (lambda toy: toy.time("counting", repeats=0), ["repeats: expected 1 or more, received 0"]),
-        (lambda toy: toy._ask("dance"), ["expected one of time, loss, memory", "received 'dance'"]),
-    ],
-)
-def test_a_failure_is_one_line_that_says_what_and_where(toy, ask, parts):
-    with pytest.raises(RuntimeError) as raised:
-        ask(toy)
-    message = str(raised.value)
-    assert "\n" not in message and len(message) < 1000
-    for part in parts:
-        assert part in message
+FAILURES = [
+    (
+        lambda toy: toy.loss("failing"),
+        ["toy_steps.py failed at 'loss failing': ValueError: two lines", "the floor creaks"],
+    ),
+    (lambda toy: toy.loss("missing"), ["expected one of counting, failing", "received 'missing'"]),
+    (lambda toy: toy.time("counting", repeats=0), ["repeats: expected 1 or more, received 0"]),
+    (lambda toy: toy._ask("dance"), ["expected one of time, loss, memory", "received 'dance'"]),
+    (
+        lambda toy: toy.time("dying", repeats=1),
+        ["ended with code 3 and no answer to 'time dying 1'", "out of patience"],
+    ),
+]
 
 
-def test_a_failed_request_leaves_the_process_at_work(toy):
-    with pytest.raises(RuntimeError):
-        toy.loss("failing")
-    assert toy.loss("counting") == 100
-    with pytest.raises(RuntimeError, match="creaks"):  # reading the errors did not move them
-        toy.loss("failing")
+def test_a_failure_is_one_line_that_says_what_and_where_and_the_process_works_on(toy):
+    for number, (ask, parts) in enumerate(FAILURES):
+        with pytest.raises(RuntimeError) as raised:
+            ask(toy)
+        message = str(raised.value)
+        assert "\n" not in message and len(message) < 1000
+        for part in parts:
+            assert part in message
+        if number < len(FAILURES) - 1:
+            assert toy.loss("counting") == 100 * (number + 1)
 
 
 def test_a_script_that_cannot_start_says_why(tmp_path):
@@ -142,22 +132,10 @@ def test_a_script_that_cannot_start_says_why(tmp_path):
         for _ in range(2):  # the second request finds nobody to take it
             with pytest.raises(RuntimeError, match="code 1 .*No module named 'no_such_framework'"):
                 worker.describe()
-
-
-def test_the_process_ends_with_the_context(command):
-    worker = Worker(*command)
-    with worker:
-        worker.describe()
         process = worker._process
     assert process.poll() is not None
     with pytest.raises(RuntimeError, match="not running"):
         worker.describe()
-
-
-def test_the_process_ends_with_its_standard_input(toy):
-    toy.describe()
-    toy._process.stdin.close()
-    assert toy._process.wait(timeout=10) == 0
 
 
 def _can_reset_the_peak():

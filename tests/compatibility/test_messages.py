@@ -42,7 +42,9 @@ def places(artifacts, tmp_path_factory):
 @pytest.mark.parametrize("case", [case_of(row) for row in BEFORE])
 def test_a_bad_command_line_ends_as_before(case, places):
     ended = start(case["command"], *(_placed(flag, places) for flag in case["flags"]))
-    message = case["message"].replace("of this binary", "of this command")  # there is a console script
+    message = case["message"].replace(
+        "of this binary", "of this command"
+    )  # there is a console script
     assert (ended.code, ended.error.strip()) == (case["code"], _placed(message, places))
 
 

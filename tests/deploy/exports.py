@@ -1,7 +1,12 @@
 """A directory as bin/export.py leaves it, without a run or a measurement."""
 
-from anil_tf.deploy import formats, manifest
+import pathlib
+
+from anil_tf.deploy import clients, formats, manifest
 from anil_tf.deploy.temperature import Temperature
+
+CLIENTS = pathlib.Path(clients.__file__).parent
+TEMPERATURE = 1.7  # of the exports that all tests share
 
 
 def export(

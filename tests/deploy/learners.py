@@ -1,13 +1,14 @@
-"""A small learner of each kind, and tasks of pixels for it."""
+"""A small learner of each kind, tasks of pixels for it, and what Keras answers."""
 
 import keras
 import numpy as np
 
 import anil_tf
 from anil_tf.models import compute_in_bfloat16, mlp, split
-from tests.learners import WAYS, conv_learner
 
-# Every head and algorithm that MetaLearner knows, on a small convolutional network.
+WAYS = 3
+
+# Every head and algorithm that MetaLearner knows.
 SETTINGS = {
     "free": {},
     "zero": {"head_initialization": "zero"},
@@ -26,14 +27,27 @@ SETTINGS = {
 }
 
 
-def learner_of(kind):
-    """A learner whose moving statistics are not those of fresh layers."""
-    learner = conv_learner(**SETTINGS[kind])
+def make_learner(adapted_layers=1, filters=4, **options):
+    """On two blocks of Conv4, whose moving statistics are not those of fresh layers."""
+    keras.utils.set_random_seed(1)
+    tensor = inputs = keras.Input((16, 16, 1))
+    tensor = keras.layers.Rescaling(1 / 255)(tensor)
+    for _ in range(2):
+        tensor = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(tensor)
+        tensor = keras.layers.BatchNormalization()(tensor)
+        tensor = keras.layers.ReLU()(keras.layers.MaxPooling2D(4)(tensor))
+    logits = keras.layers.Dense(WAYS, name="logits")(keras.layers.Flatten()(tensor))
+    body, head = split(keras.Model(inputs, logits), adapted_layers)
+    learner = anil_tf.MetaLearner(body, head, **({"inner_steps": 2} | options))
     rng = np.random.default_rng(3)
     for variable in learner.non_trainable_variables:
         if "moving" in variable.path:
             variable.assign(rng.uniform(0.2, 0.9, variable.shape))
     return learner
+
+
+def learner_of(kind):
+    return make_learner(**SETTINGS[kind])
 
 
 def mixed_precision_learner():
@@ -68,3 +82,13 @@ def numbers(seed=0):
     rng = np.random.default_rng(seed)
     draw = lambda count: rng.normal(size=(count, 1)).astype(np.float32)  # noqa: E731
     return draw(5), draw(5), draw(7)
+
+
+def answers_of(learner, support, labels, queries, temperature=1.0, normalization="support"):
+    """What Keras answers: probabilities, or the outputs of a regression."""
+    adapted = learner.adapt(support, labels, normalization=normalization)
+    if learner.inner_loss == "squared_error":
+        return adapted.predict(queries)
+    logits = adapted.predict_logits(queries) / temperature
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)

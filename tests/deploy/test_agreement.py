@@ -5,7 +5,12 @@ import pytest
 
 from anil_tf.deploy import agreement, formats
 from anil_tf.deploy.made_task import made_task
-from tests.deploy.learners import learner_of, mixed_precision_learner, regression_learner
+from tests.deploy.learners import (
+    answers_of,
+    learner_of,
+    mixed_precision_learner,
+    regression_learner,
+)
 
 OPTIONS = formats.Options("support", 1.5, ways=3, shots=2, queries=4)
 
@@ -39,10 +44,7 @@ def compare(reference, together, apart, adapts=True, tolerance=1e-3):
 
 
 def test_the_reference_is_the_learners_answer_at_the_temperature(reference):
-    learner = learner_of("prototype")
-    support, labels, queries = reference.task.question
-    logits = learner.adapt(support, labels).predict_logits(queries) / 1.5
-    expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    expected = answers_of(learner_of("prototype"), *reference.task.question, temperature=1.5)
     np.testing.assert_allclose(reference.answers, expected, atol=1e-6)
     assert (expected.argmax(axis=-1) == reference.task.query_labels).mean() > 0.5
 

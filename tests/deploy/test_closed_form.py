@@ -7,12 +7,12 @@ import tensorflow as tf
 from anil_tf.deploy import closed_form
 from tests.deploy.learners import (
     learner_of,
+    make_learner,
     mixed_precision_learner,
     numbers,
     pixels,
     regression_learner,
 )
-from tests.learners import conv_learner
 
 LINEAR = {
     "free": {},
@@ -53,18 +53,12 @@ def compare(found, expected, tolerance):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("normalization", ["support", "running"])
-@pytest.mark.parametrize("kind", LINEAR)
-def test_the_state_is_the_learners(kind, normalization):
-    learner = conv_learner(**LINEAR[kind])
-    images, labels = task()
-    expected = learner.task_state(images, labels, 3, normalization)
-    compare(closed_form.task_state(learner, images, labels, 3, normalization), expected, 2e-4)
-
-
-@pytest.mark.parametrize("kind", LINEAR)
-def test_a_graph_of_any_number_of_ways_holds_plain_operations_alone(kind):
-    learner = conv_learner(**LINEAR[kind])
+@pytest.mark.parametrize(
+    ("kind", "normalization"), [*((kind, "support") for kind in LINEAR), ("prototype", "running")]
+)
+def test_the_state_is_the_learners_by_plain_operations_for_any_number_of_ways(kind, normalization):
+    learner = make_learner(**LINEAR[kind])
+    closed_form.check(learner)
     free = learner.head_initialization == "free"
 
     @tf.function(
@@ -72,7 +66,7 @@ def test_a_graph_of_any_number_of_ways_holds_plain_operations_alone(kind):
     )
     def state(images, labels):
         ways = 3 if free else tf.reduce_max(labels) + 1
-        return closed_form.task_state(learner, images, labels, ways)
+        return closed_form.task_state(learner, images, labels, ways, normalization)
 
     definition = state.get_concrete_function().graph.as_graph_def()
     nodes = list(definition.node)
@@ -80,7 +74,8 @@ def test_a_graph_of_any_number_of_ways_holds_plain_operations_alone(kind):
         nodes += function.node_def
     assert not [n.op for n in nodes if any(word in n.op for word in FOREIGN)]
     images, labels = task()
-    compare(state(images, labels), learner.task_state(images, labels, 3), 2e-4)
+    expected = tf.function(lambda *task: learner.task_state(*task, 3, normalization))
+    compare(state(images, labels), expected(images, labels), 2e-4)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +94,7 @@ def test_a_body_in_mixed_precision_feeds_a_head_in_float32():
     assert {tensor.dtype for tensor in state.tensors} == {tf.float32}
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 40])
+@pytest.mark.parametrize("size", [1, 7])
 def test_elimination_solves_positive_definite_systems(size):
     rng = np.random.default_rng(size)
     factor = rng.normal(size=(size, size + 3))
@@ -119,15 +114,8 @@ def test_elimination_keeps_its_digits_in_float32_where_one_direction_dominates()
     assert np.abs(found - exact).max() < 1e-3 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize(
-    "kind", ["two layers", "two layers, prototype", "two layers, nil", "MAML", "BOIL"]
-)
+@pytest.mark.parametrize("kind", ["two layers, nil", "MAML", "BOIL"])
 def test_deeper_heads_are_refused_with_the_format_that_holds_them(kind):
     with pytest.raises(ValueError, match="one linear layer.*Export as saved_model") as raised:
         closed_form.check(learner_of(kind))
     assert "\n" not in str(raised.value)
-
-
-def test_linear_heads_pass():
-    for kind in LINEAR:
-        closed_form.check(conv_learner(**LINEAR[kind]))

@@ -8,7 +8,6 @@ from anil_tf.deploy.signatures import Signatures
 from anil_tf.episodes.class_images import from_classes
 from anil_tf.episodes.tasks import Tasks
 from anil_tf.evaluation import calibration, evaluate
-from tests.deploy.exports import export
 from tests.deploy.learners import learner_of
 
 
@@ -30,20 +29,15 @@ def learner():
     return learner_of("prototype").replace(normalization="support", ways=3)
 
 
-@pytest.fixture(scope="module")
-def directory(learner, tmp_path_factory):
-    return export(learner, tmp_path_factory.mktemp("export"), value=2.0)
-
-
 def test_accuracy_is_that_of_the_learner_under_the_exported_normalization(
-    learner, directory, tasks
+    learner, saved_model, tasks
 ):
-    found = measure.accuracy(exported.load(directory), tasks, episodes=10, progress=False)
+    found = measure.accuracy(exported.load(saved_model), tasks, episodes=10, progress=False)
     expected = evaluate(learner, tasks, episodes=10, progress=False)
     np.testing.assert_allclose(found.per_episode, expected.per_episode, atol=1e-9)
     assert (found.episodes, found.metric) == (10, "accuracy")
     assert 0.4 < found.accuracy < 1, "neither chance nor certainty, or this test says nothing"
-    # The probabilities of the file are those of temperature 2.
+    # The probabilities of the file are those of its temperature.
     assert found.ece != pytest.approx(expected.ece, abs=1e-3)
 
 
@@ -67,11 +61,11 @@ def test_episodes_without_a_mistake_make_nobody_certain(learner, tasks, monkeypa
     assert fitted.value == 1
 
 
-def test_latency_has_the_first_call_and_later_ones(directory, tasks):
+def test_latency_has_the_first_call_and_later_ones(saved_model, tasks):
     loads = []
 
     def load():
-        loads.append(exported.load(directory))
+        loads.append(exported.load(saved_model))
         return loads[-1]
 
     found = measure.latency(load, tasks)

@@ -1,9 +1,11 @@
-"""A SavedModel answers as the learner does: here, in a process with TensorFlow alone, for TensorFlow's own client."""
+"""A SavedModel answers as the learner does: here, in a server, and where there is TensorFlow alone."""
 
+import io
+import json
 import re
 import subprocess
-import sys
 import sysconfig
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -11,180 +13,123 @@ import pytest
 import tensorflow as tf
 
 from anil_tf.deploy import exported
-from tests.deploy.exports import export
+from anil_tf.deploy import saved_model as saved_model_format
+from anil_tf.deploy.runtimes.saved_model import SavedModelRuntime
+from tests.deploy.exports import TEMPERATURE, export
 from tests.deploy.learners import (
     SETTINGS,
+    WAYS,
+    answers_of,
     learner_of,
     mixed_precision_learner,
     numbers,
     pixels,
     regression_learner,
 )
-from tests.learners import WAYS
+
+TASK = pixels()
+NAMED = dict(zip(("support_images", "support_labels", "query_images"), TASK, strict=True))
 
 
-def both_ways(model, support, labels, queries):
-    return (
-        model.predict(queries, model.adapt(support, labels)),
-        model.adapt_and_predict(support, labels, queries),
-    )
+@pytest.fixture(scope="module")
+def expected():
+    return answers_of(learner_of("prototype"), *TASK, temperature=TEMPERATURE)
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+def assert_answers(model, task, expected, atol=1e-6):
+    state = model.adapt(*task[:2])
+    np.testing.assert_allclose(model.predict(task[2], state), expected, atol=atol)
+    np.testing.assert_allclose(model.adapt_and_predict(*task), expected, atol=atol)
+
+
+# What the graphs hold is tested in test_signatures.py; these are the ones that a file may lose.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "free",
+        "MAML",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in SETTINGS if k not in ("free", "MAML")),
+    ],
+)
 def test_the_file_equals_the_learner(kind, tmp_path):
-    learner, (support, labels, queries) = learner_of(kind), pixels()
+    learner = learner_of(kind)
     model = exported.load(export(learner, tmp_path))
-    expected = learner.adapt(support, labels).predict(queries)
-    for found in both_ways(model, support, labels, queries):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_answers(model, TASK, answers_of(learner, *TASK))
     takes_any = "head_initialization" in SETTINGS[kind]
     assert model.ways == (None if takes_any else WAYS)
 
 
-@pytest.mark.parametrize("normalization", ["running", "episode"])
-def test_other_normalizations(normalization, tmp_path):
-    learner, (support, labels, queries) = learner_of("prototype"), pixels()
-    model = exported.load(export(learner, tmp_path, normalization=normalization))
-    if normalization == "running":
-        expected = learner.adapt(support, labels, normalization="running").predict(queries)
-        for found in both_ways(model, support, labels, queries):
-            np.testing.assert_allclose(found, expected, atol=1e-6)
-        assert set(model.adapt(support, labels)) == {"kernel", "bias"}
-    else:
-        assert model.adapt_and_predict(support, labels, queries).shape == (4, 3)
-        with pytest.raises(ValueError, match="no adapt; it has adapt_and_predict"):
-            model.adapt(support, labels)
+def test_under_episode_there_is_no_adapt(tmp_path):
+    learner = learner_of("prototype")
+    model = exported.load(export(learner, tmp_path, normalization="episode"))
+    logits = learner.replace(normalization="episode")({n: p[None] for n, p in NAMED.items()})[0]
+    np.testing.assert_allclose(model.adapt_and_predict(*TASK), tf.nn.softmax(logits), atol=1e-6)
+    with pytest.raises(ValueError, match="no adapt; it has adapt_and_predict"):
+        model.adapt(*TASK[:2])
 
 
-def test_a_body_in_bfloat16_and_numbers_to_predict(tmp_path):
-    cases = {
-        "mixed": (mixed_precision_learner(), pixels()),
-        "numbers": (regression_learner(), numbers()),
-    }
-    for name, (learner, task) in cases.items():
-        model = exported.load(export(learner, tmp_path / name))
-        expected = learner.adapt(*task[:2]).predict(task[2])
-        for found in both_ways(model, *task):
-            np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_any_number_of_classes_examples_and_pixels(tmp_path):
-    learner = learner_of("zero")
-    model = exported.load(export(learner, tmp_path))
-    for ways, shots, side in [(2, 1, 16), (11, 3, 50)]:
-        support, labels, queries = pixels(side, ways, shots, queries=300)
-        found = model.predict(queries, model.adapt(support, labels))
-        resized = [
-            tf.image.resize(images, (16, 16), antialias=True) for images in (support, queries)
-        ]
-        expected = learner.adapt(resized[0], labels).predict(resized[1])
-        assert found.shape == (300, ways)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """An export of a prototype head at temperature 2, and what it is to answer."""
-    learner, (support, labels, queries) = learner_of("prototype"), pixels()
-    directory = export(learner, tmp_path_factory.mktemp("export"), value=2.0)
-    logits = learner.adapt(support, labels).predict_logits(queries)
-    arrays = {"support_images": support, "support_labels": labels, "query_images": queries}
-    for name, array in arrays.items():
-        np.save(directory / f"{name}.npy", array)
-    np.save(directory / "expected.npy", tf.nn.softmax(logits / 2.0))
-    return directory
-
-
-PROGRAM = """
-import sys
-import numpy as np
-import tensorflow as tf
-directory = sys.argv[1]
-support, labels, queries, expected = (
-    np.load(f"{directory}/{name}.npy")
-    for name in ("support_images", "support_labels", "query_images", "expected")
+@pytest.mark.parametrize(
+    ("make", "task"), [(mixed_precision_learner, TASK), (regression_learner, numbers())]
 )
-model = tf.saved_model.load(f"{directory}/saved_model")
-state = model.adapt(support, labels)
-found = [
-    model.predict(queries, state)["probabilities"],
-    model.adapt_and_predict(support, labels, queries)["probabilities"],
-    model.signatures["predict"](
-        query_images=tf.constant(queries), **model.signatures["adapt"](
-            support_images=tf.constant(support), support_labels=tf.constant(labels)
-        )
-    )["probabilities"],
-    model.signatures["serving_default"](
-        support_images=tf.constant(support),
-        support_labels=tf.constant(labels),
-        query_images=tf.constant(queries),
-    )["probabilities"],
-]
-print(max(float(np.abs(one - expected).max()) for one in found))
-print(model.embed(queries)["features"].shape[0])
-print("anil_tf" in sys.modules)
-"""
+def test_a_body_in_bfloat16_and_numbers_to_predict(make, task, tmp_path):
+    learner = make()
+    assert_answers(exported.load(export(learner, tmp_path)), task, answers_of(learner, *task))
 
 
-def test_a_process_with_tensorflow_alone_gets_the_same_answers(directory):
-    command = [sys.executable, "-c", PROGRAM, str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=300)
-    assert done.returncode == 0, done.stderr
-    difference, count, imported = done.stdout.splitlines()[-3:]
-    assert float(difference) < 1e-6
-    assert (count, imported) == ("4", "False")
+def test_any_number_of_classes_examples_and_pixels(saved_model):
+    learner, model = learner_of("prototype"), exported.load(saved_model)
+    support, labels, queries = pixels(side=50, ways=11, shots=3, queries=300)
+    small = [tf.image.resize(images, (16, 16), antialias=True) for images in (support, queries)]
+    expected = answers_of(learner, small[0], labels, small[1], temperature=TEMPERATURE)
+    assert expected.shape == (300, 11)
+    assert_answers(model, (support, labels, queries), expected, atol=1e-4)
 
 
-def saved_model_cli(*arguments):
-    client = Path(sysconfig.get_path("scripts")) / "saved_model_cli"
-    if not client.exists():
-        pytest.skip(f"no {client}, which comes with TensorFlow's wheel")
-    done = subprocess.run(
-        [client, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_saved_model_cli_runs_it(directory, tmp_path):
-    names = ("support_images", "support_labels", "query_images")
-    saved_model_cli(
-        "run",
-        f"--dir={directory / 'saved_model'}",
-        "--tag_set=serve",
-        "--signature_def=serving_default",
-        f"--inputs={';'.join(f'{name}={directory}/{name}.npy' for name in names)}",
-        f"--outdir={tmp_path}",
-    )
-    found = np.load(tmp_path / "probabilities.npy")
-    np.testing.assert_allclose(found, np.load(directory / "expected.npy"), atol=1e-6)
-
-
-def test_saved_model_cli_shows_the_signatures_by_name(directory):
-    shown = saved_model_cli("show", f"--dir={directory / 'saved_model'}", "--all")
-    for signature in ("adapt", "predict", "adapt_and_predict", "embed", "serving_default"):
-        assert f"signature_def['{signature}']" in shown
-    of_predict = shown.split("signature_def['predict']")[1].split("Method name")[0]
-    inputs = set(re.findall(r"inputs\['(\w+)'\]", of_predict))
-    moments = {f"body_{moment}_{i}" for i in range(4) for moment in ("mean", "variance")}
-    assert inputs == {"query_images", "kernel", "bias"} | moments
-    assert re.findall(r"outputs\['(\w+)'\]", of_predict) == ["probabilities"]
-
-
-def test_the_graph_itself_refuses_bad_labels(directory):
-    model = tf.saved_model.load(str(directory / "saved_model"))
-    support, _, _ = pixels()
-    for signature in (model.adapt, model.signatures["adapt"]):
-        bad = tf.constant([0, 0, 1, 1, 3, 3])
+def test_functions_and_signatures_of_the_file_give_the_same_answers(saved_model, expected):
+    model = tf.saved_model.load(str(saved_model / "saved_model"))
+    support, labels, queries = map(tf.constant, TASK)
+    signatures = model.signatures
+    state = signatures["adapt"](support_images=support, support_labels=labels)
+    moments = {f"body_{moment}_{i}" for i in range(2) for moment in ("mean", "variance")}
+    assert set(state) == {"kernel", "bias"} | moments
+    for answers in (
+        model.predict(queries, model.adapt(support, labels)),
+        model.adapt_and_predict(support, labels, queries),
+        signatures["predict"](query_images=queries, **state),
+        signatures["serving_default"](**dict(zip(NAMED, (support, labels, queries), strict=True))),
+    ):
+        np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    assert model.embed(queries)["features"].shape[0] == len(queries)
+    bad = tf.constant([0, 0, 1, 1, 3, 3])
+    for adapt in (model.adapt, signatures["adapt"]):
         with pytest.raises(
             tf.errors.InvalidArgumentError, match="Expected support labels 0..ways-1"
         ):
-            signature(support_images=tf.constant(support), support_labels=bad)
+            adapt(support_images=support, support_labels=bad)
+
+
+@pytest.mark.slow
+def test_saved_model_cli_runs_it(saved_model, expected, tmp_path):
+    client = Path(sysconfig.get_path("scripts")) / "saved_model_cli"
+    if not client.exists():
+        pytest.skip(f"no {client}, which comes with TensorFlow's wheel")
+    for name, array in NAMED.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    command = [
+        client,
+        "run",
+        f"--dir={saved_model / 'saved_model'}",
+        "--tag_set=serve",
+        "--signature_def=serving_default",
+        f"--inputs={';'.join(f'{name}={tmp_path}/{name}.npy' for name in NAMED)}",
+        f"--outdir={tmp_path}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-6)
 
 
 def test_a_file_whose_state_gives_other_answers_is_not_let_out(tmp_path, monkeypatch):
-    from anil_tf.deploy.runtimes.saved_model import SavedModelRuntime
-
     right = SavedModelRuntime.predict
     monkeypatch.setattr(
         SavedModelRuntime, "predict", lambda self, *inputs: right(self, *inputs) + 0.01
@@ -194,16 +139,10 @@ def test_a_file_whose_state_gives_other_answers_is_not_let_out(tmp_path, monkeyp
 
 
 def test_the_request_for_a_server_is_python_and_holds_the_signatures_inputs(
-    repository, directory, monkeypatch
+    repository, saved_model, expected, monkeypatch
 ):
     """The block in the card and that on the page, run as they stand; the server is the signature itself."""
-    import io
-    import json
-    import urllib.request
-
-    from anil_tf.deploy import saved_model
-
-    serving = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
+    serving = tf.saved_model.load(str(saved_model / "saved_model")).signatures["serving_default"]
     specs = {spec.name: spec for spec in serving.structured_input_signature[1].values()}
 
     def server(url, body):
@@ -214,10 +153,9 @@ def test_the_request_for_a_server_is_python_and_holds_the_signatures_inputs(
         return io.StringIO(json.dumps({"outputs": outputs.numpy().tolist()}))
 
     monkeypatch.setattr(urllib.request, "urlopen", server)
-    names = ("support_images", "support_labels", "query_images")
-    for text in (saved_model.USAGE, (repository / "docs" / "export.md").read_text()):
+    page = (repository / "docs" / "export.md").read_text()
+    for text in (saved_model_format.USAGE, page):
         (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "json.dumps" in b)
-        scope = {name: np.load(directory / f"{name}.npy") for name in names}
+        scope = dict(NAMED)
         exec(block, {"json": json, "urllib": urllib, "np": np} | scope, scope)
-        expected = np.load(directory / "expected.npy")
         np.testing.assert_allclose(scope["probabilities"], expected, atol=1e-6)

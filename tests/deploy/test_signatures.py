@@ -1,19 +1,22 @@
 """The functions of an export are adapt() and predict() of the learner."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import anil_tf
 from anil_tf.deploy.signatures import Signatures
 from tests.deploy.learners import (
     SETTINGS,
+    WAYS,
+    answers_of,
     learner_of,
     mixed_precision_learner,
     numbers,
     pixels,
     regression_learner,
 )
-from tests.learners import WAYS
 
 
 def compiled(signatures, name):
@@ -28,31 +31,26 @@ def both_ways(signatures, support, labels, queries):
     return apart.numpy(), together.numpy()
 
 
-@pytest.mark.parametrize("normalization", ["support", "running"])
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize(
+    ("kind", "normalization"),
+    [*((kind, "support") for kind in SETTINGS), ("prototype", "running"), ("MAML", "running")],
+)
 def test_they_equal_the_learner(kind, normalization):
-    learner, (support, labels, queries) = learner_of(kind), pixels()
+    learner, task = learner_of(kind), pixels()
     signatures = Signatures(learner, normalization=normalization)
-    expected = learner.adapt(support, labels, normalization=normalization).predict(queries)
-    for found in both_ways(signatures, support, labels, queries):
+    expected = answers_of(learner, *task, normalization=normalization)
+    for found in both_ways(signatures, *task):
         np.testing.assert_allclose(found, expected, atol=1e-6)
     assert ("embed" in signatures.names) == bool(learner.body.weights)
 
 
-def test_a_body_in_bfloat16_too():
-    learner, (support, labels, queries) = mixed_precision_learner(), pixels()
-    expected = learner.adapt(support, labels).predict(queries)
-    for found in both_ways(Signatures(learner, normalization="support"), support, labels, queries):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_regression_gives_numbers():
-    learner, (support, targets, queries) = regression_learner(), numbers()
-    signatures = Signatures(learner, normalization="support")
-    expected = learner.adapt(support, targets).predict(queries)
-    for found in both_ways(signatures, support, targets, queries):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert signatures.predict(queries, signatures.adapt(support, targets)).keys() == {"outputs"}
+@pytest.mark.parametrize(
+    ("make", "task"), [(mixed_precision_learner, pixels), (regression_learner, numbers)]
+)
+def test_so_do_those_of_a_body_in_bfloat16_and_of_a_regression(make, task):
+    learner, task = make(), task()
+    for found in both_ways(Signatures(learner, normalization="support"), *task):
+        np.testing.assert_allclose(found, answers_of(learner, *task), atol=1e-6)
 
 
 def test_any_ways_and_sizes_through_one_graph():
@@ -65,76 +63,77 @@ def test_any_ways_and_sizes_through_one_graph():
         resized = [
             tf.image.resize(images, (16, 16), antialias=True) for images in (support, queries)
         ]
-        expected = learner.adapt(resized[0], labels).predict(resized[1])
+        expected = answers_of(learner, resized[0], labels, resized[1])
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_the_temperature_divides_the_logits():
-    learner, (support, labels, queries) = learner_of("free"), pixels()
-    logits = learner.adapt(support, labels).predict_logits(queries)
+    learner, task = learner_of("free"), pixels()
     signatures = Signatures(learner, normalization="support", temperature=2.5)
-    found = signatures.adapt_and_predict(support, labels, queries)["probabilities"]
+    logits = learner.adapt(*task[:2]).predict_logits(task[2])
+    found = signatures.adapt_and_predict(*task)["probabilities"]
     np.testing.assert_allclose(found, tf.nn.softmax(logits / 2.5), atol=1e-6)
 
 
-def test_a_query_is_its_own_affair_except_under_episode():
+def test_a_query_is_its_own_affair_except_under_episode_which_is_what_evaluation_computes():
+    """And none of them changes the learner."""
     learner, (support, labels, queries) = learner_of("prototype"), pixels(queries=6)
-    apart = {}
+    before = [variable.numpy() for variable in learner.variables]
+    together, apart = {}, {}
     for normalization in ("support", "running", "episode"):
         answer = Signatures(learner, normalization=normalization).adapt_and_predict
-        together = answer(support, labels, queries)["probabilities"]
+        together[normalization] = answer(support, labels, queries)["probabilities"]
         alone = answer(support, labels, queries[:1])["probabilities"]
-        apart[normalization] = float(np.abs(together[:1] - alone).max())
+        apart[normalization] = float(np.abs(together[normalization][:1] - alone).max())
     assert apart["support"] < 1e-6 and apart["running"] < 1e-6
     assert apart["episode"] > 1e-4
-
-
-def test_episode_is_what_evaluation_computes():
-    learner, (support, labels, queries) = learner_of("zero"), pixels()
-    signatures = Signatures(learner, normalization="episode")
-    assert signatures.names == ("adapt_and_predict", "embed")
-    batch = {
-        "support_images": support[None],
-        "support_labels": labels[None],
-        "query_images": queries[None],
-    }
-    expected = tf.nn.softmax(learner(batch, training=False)[0])
-    found = compiled(signatures, "adapt_and_predict")(support, labels, queries)["probabilities"]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert Signatures(learner, normalization="episode").names == ("adapt_and_predict", "embed")
+    parts = {"support_images": support, "support_labels": labels, "query_images": queries}
+    logits = learner({name: part[None] for name, part in parts.items()}, training=False)[0]
+    np.testing.assert_allclose(together["episode"], tf.nn.softmax(logits), atol=1e-6)
+    for variable, value in zip(learner.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
 
 
 def test_embed_needs_no_task():
     learner, (support, _, _) = learner_of("free"), pixels()
-    signatures = Signatures(learner, normalization="support")
-    features = signatures.embed(support)["features"]
+    features = Signatures(learner, normalization="support").embed(support)["features"]
     expected = learner.body(tf.cast(support, tf.float32), training=False)
     np.testing.assert_allclose(features, tf.reshape(expected, [len(support), -1]), atol=1e-5)
 
 
-def with_labels(labels):
-    support, _, queries = pixels()
-    return support[: len(labels)], np.array(labels, np.int32), queries
-
-
 @pytest.mark.parametrize(
-    ("kind", "labels", "said"),
+    ("kind", "refused"),
     [
-        ("prototype", [0, 1, 3], "labels 0..ways-1"),
-        ("prototype", [1, 2, 3], "labels 0..ways-1"),
-        ("prototype", [-1, 0, 1], "labels 0..ways-1"),
-        ("prototype", [0, 0, 0], "ways of 2 or more"),
-        ("prototype", [0, 1, 2_000_000_000], "labels 0..ways-1"),
-        ("free", [0, 1, 0], f"one learned row for each of {WAYS} classes"),
-        ("free", [0, 1, 2, 3], f"one learned row for each of {WAYS} classes"),
+        (
+            "prototype",
+            [
+                ([0, 1, 3], "labels 0..ways-1"),
+                ([1, 2, 3], "labels 0..ways-1"),
+                ([-1, 0, 1], "labels 0..ways-1"),
+                ([0, 0, 0], "ways of 2 or more"),
+                ([0, 1, 2_000_000_000], "labels 0..ways-1"),
+            ],
+        ),
+        (
+            "free",
+            [
+                ([0, 1, 0], f"one learned row for each of {WAYS} classes"),
+                ([0, 1, 2, 3], f"one learned row for each of {WAYS} classes"),
+            ],
+        ),
     ],
 )
-def test_labels_that_are_none_are_refused_in_the_graph(kind, labels, said):
+def test_labels_that_are_none_are_refused_in_the_graph(kind, refused):
     signatures = Signatures(learner_of(kind), normalization="support")
-    support, labels, queries = with_labels(labels)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-        compiled(signatures, "adapt")(support, labels)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-        compiled(signatures, "adapt_and_predict")(support, labels, queries)
+    adapt, answer = compiled(signatures, "adapt"), compiled(signatures, "adapt_and_predict")
+    support, _, queries = pixels()
+    for labels, said in refused:
+        task = support[: len(labels)], np.array(labels, np.int32)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+            adapt(*task)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+            answer(*task, queries)
 
 
 def test_shapes_that_do_not_fit_are_refused_in_the_graph():
@@ -154,21 +153,7 @@ def test_shapes_that_do_not_fit_are_refused_in_the_graph():
         predict(queries, state)
 
 
-def test_nothing_is_changed():
-    learner, (support, labels, queries) = learner_of("two layers"), pixels()
-    before = [variable.numpy() for variable in learner.variables]
-    for normalization in ("support", "running", "episode"):
-        signatures = Signatures(learner, normalization=normalization)
-        compiled(signatures, "adapt_and_predict")(support, labels, queries)
-    for variable, value in zip(learner.variables, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
-
-
 def test_a_body_of_no_size_is_refused():
-    import keras
-
-    import anil_tf
-
     inputs = keras.Input((None, None, 1))
     tensor = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(tensor))

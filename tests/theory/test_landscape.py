@@ -262,20 +262,15 @@ def test_quadratics_have_no_rho_and_no_tau():
 
 
 def test_without_a_body_or_a_step_there_is_less_to_measure():
-    _, query, head, body = small_task()
-    still = block_landscape(query, query, head, body, steps=0, step_size=1.0)
-    assert still.hessian_lipschitz[0] > 0, "from neighbours"
-    still = block_landscape(query, query, head, body, steps=0, step_size=1.0, pairs=0)
-    assert np.isnan(still.hessian_lipschitz[0])
-
     def loss(w, phi):
         return tf.reduce_sum(tf.cos(w[0])) + (tf.reduce_sum(w[0]) ** 2) / 3
 
-    alone = block_landscape(loss, loss, [normal(3, 4)], [], **PATH)
+    still = {"steps": 0, "step_size": 1.0}
+    alone = block_landscape(loss, loss, [normal(3, 4)], [], **still)
     assert alone.smoothness_cross[0] == alone.smoothness_body[0] == alone.mixed_lipschitz[0] == 0
-    idle = block_landscape(loss, loss, [normal(3, 4)], [normal(4, 2)], **PATH)
-    for name in ("strong_convexity", "smoothness_head", "smoothness_query", "gradient_bound"):
-        np.testing.assert_allclose(getattr(alone, name), getattr(idle, name), rtol=1e-3)
+    assert 0 < alone.hessian_lipschitz[0] <= 1, "from neighbours"
+    alone = block_landscape(loss, loss, [normal(3, 4)], [], **still, pairs=0)
+    assert np.isnan(alone.hessian_lipschitz[0])
 
 
 # ---- Tasks together ------------------------------------------------------------------------------

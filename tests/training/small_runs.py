@@ -53,7 +53,9 @@ def start_run(
 ):
     """Starts (or resumes) a run with epochs of 4 meta-steps; returns its learner and result."""
     strategy = strategy or tf.distribute.get_strategy()
-    options = {"schedule": "cosine", "clip_norm": 1.0, "weight_decay": 0.01} | optimizer_options
+    options = {"schedule": "cosine", "clip_norm": 1.0, "weight_decay": 0.01}
+    # So long that the best epoch is neither the first nor the last.
+    options |= {"step_size_body": 0.2, "step_size_head": 0.02} | optimizer_options
     with strategy.scope():
         learner = learner or make_learner()
         optimizer = training.optimizers.build(learner, total_steps=4 * epochs, **options)

@@ -118,6 +118,7 @@ def test_a_run_that_is_killed_while_it_writes_loses_nothing(uninterrupted, tmp_p
 
 def test_the_model_is_the_one_that_validation_chose(uninterrupted):
     accuracies, result = rows(uninterrupted.folder, "val_accuracy"), uninterrupted.result
+    assert accuracies[0] < max(accuracies) > accuracies[-1], "or this says nothing"
     assert result.best == pytest.approx(max(accuracies))
     assert result.best_epoch == int(np.argmax(accuracies)) + 1
     model = keras.saving.load_model(uninterrupted.folder / "model.keras")
