@@ -4,6 +4,7 @@ The tasks of a meta-batch are independent, so a core each is the better share of
 wait for each other's threads, and what a task's layers hand on stays in one core's cache.
 """
 
+import contextlib
 import os
 
 _OPERATIONS_PER_CORE = 2  # one to work on, one in waiting
@@ -18,10 +19,10 @@ def cores() -> int:
 
 
 def share_out_cores(tasks: int) -> None:
-    """Sets the threads of this process for a meta-batch of so many tasks; call it before TensorFlow computes anything.
+    """Sets the threads of this process for a meta-batch of so many tasks.
 
-    Does nothing where the environment variables TF_NUM_INTRAOP_THREADS or TF_NUM_INTEROP_THREADS decide, or where there
-    is a GPU.
+    Does nothing where TensorFlow has computed something already, where the environment variables
+    TF_NUM_INTRAOP_THREADS or TF_NUM_INTEROP_THREADS decide, or where there is a GPU.
 
     Args:
         tasks: in a meta-batch, on this host.
@@ -31,5 +32,6 @@ def share_out_cores(tasks: int) -> None:
     is_set = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ)
     if is_set or tf.config.list_physical_devices("GPU"):
         return
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, cores() // tasks))
-    tf.config.threading.set_inter_op_parallelism_threads(_OPERATIONS_PER_CORE * cores())
+    with contextlib.suppress(RuntimeError):  # TensorFlow has computed something: its threads stay
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores() // tasks))
+        tf.config.threading.set_inter_op_parallelism_threads(_OPERATIONS_PER_CORE * cores())

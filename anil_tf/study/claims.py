@@ -80,7 +80,7 @@ class Measured:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Test:
+class Test:
     """A test of one interval; of several, each must pass."""
 
     refutes_for_sure: ClassVar[bool] = (
@@ -114,7 +114,7 @@ class _Test:
 
 
 @dataclasses.dataclass(frozen=True)
-class Below(_Test):
+class Below(Test):
     """That a number is below a threshold.
 
     Attributes:
@@ -143,7 +143,7 @@ class Below(_Test):
 
 
 @dataclasses.dataclass(frozen=True)
-class Above(_Test):
+class Above(Test):
     """That a number is above a threshold, in units of the number."""
 
     than: float = 0.0
@@ -161,7 +161,7 @@ class Above(_Test):
 
 
 @dataclasses.dataclass(frozen=True)
-class Within(_Test):
+class Within(Test):
     """That a number lies between two others, in units of the number."""
 
     low: float
@@ -181,7 +181,7 @@ class Within(_Test):
 
 
 @dataclasses.dataclass(frozen=True)
-class AtMost(_Test):
+class AtMost(Test):
     """That no number exceeds a limit in which there is no chance; the interval is the range of the seeds."""
 
     limit: float
@@ -205,10 +205,10 @@ class AtMost(_Test):
 
 
 @dataclasses.dataclass(frozen=True)
-class Every(_Test):
+class Every(Test):
     """That several numbers pass a test each: what each is, in words, and its test."""
 
-    tests: tuple[tuple[str, _Test], ...]
+    tests: tuple[tuple[str, Test], ...]
 
     def verdict(self, parts: Sequence[Interval]) -> Verdict:
         """Each part by its own test; open where they could not be measured."""
@@ -274,7 +274,7 @@ class Claim:
     said_by: str
     statistic: Callable[[pd.DataFrame], Interval | Measured | None]
     words: str
-    test: _Test
+    test: Test
     number: str = ""
     unit: str = ""
     condition: str = ""

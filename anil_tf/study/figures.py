@@ -62,7 +62,7 @@ _LINES: dict[str, dict[str, Any]] = {
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.7, 3.5  # inches
 _LEGEND_ENTRY, _LEGEND_LETTER = 0.62, 0.075  # inches
 _DODGE = 3.5  # points between the bars of neighbours
-_DPI, _SHADES = 100, 128
+_DPI, _SHADES = 90, 64
 
 
 @dataclasses.dataclass(frozen=True)

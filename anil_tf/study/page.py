@@ -135,7 +135,7 @@ def standing(sections: Sequence[Section]) -> Standing:
         sections: of the page.
 
     Returns:
-        Outcomes, each with the number of the section that it stands in, in the order of the sections.
+        Outcomes, each with the number of the section that it stands in, in the order of the experiments' claims.
     """
     found: dict[tuple[Any, ...], tuple[int, Outcome]] = {}
     lengths = [*SCALES]
@@ -148,7 +148,12 @@ def standing(sections: Sequence[Section]) -> Standing:
             known = found.get(claim)
             if not known or not one.reason or (known[1].reason and one.reason != NOT_RUN):
                 found[claim] = (number, one)
-    return sorted(found.values(), key=lambda one: one[0])
+
+    def place(one: tuple[int, Outcome]) -> tuple[int, int, int]:
+        experiment = sections[one[0]].experiment
+        return experiment.order, list(experiment.claims).index(one[1].claim), one[0]
+
+    return sorted(found.values(), key=place)
 
 
 # ---- The first lines, and the first table ----------------------------------------------------------------------------
@@ -173,9 +178,10 @@ def _paper(sections: Sequence[Section], found: Standing) -> str:
         picture = (
             f" [Picture]({section.folder}/{section.pictures[0].file})" if section.pictures else ""
         )
+        name = first.claim.number
         where = f", {first.claim.condition}" if first.claim.condition else ""
         lines.append(
-            f"- {markdown.verdict_on([one for _, one in group])}: {first.claim.text} {first.claim.number.capitalize()}"
+            f"- {markdown.verdict_on([one for _, one in group])}: {first.claim.text} {name[0].upper()}{name[1:]}"
             f"{where}: {markdown.measured(first)}.{picture}"
         )
     return "\n".join(lines)

@@ -22,7 +22,6 @@ class Scale:
         checkpoints: how many times a run is evaluated, the start included.
         evaluation_tasks: tasks of the training classes, and as many of the test classes, in one evaluation.
         inner_steps: the N that are compared.
-        inner_l2: the lambda that are compared in the strongly convex geometry.
         meta_batch_sizes: the B that are compared.
         maml_meta_steps: K of runs that adapt all layers, which cost several times as much.
         timing_steps: repetitions of what is timed.
@@ -39,7 +38,6 @@ class Scale:
     checkpoints: int
     evaluation_tasks: int
     inner_steps: tuple[int, ...]
-    inner_l2: tuple[float, ...]
     meta_batch_sizes: tuple[int, ...]
     maml_meta_steps: int
     timing_steps: int
@@ -59,7 +57,6 @@ _SMALL = Scale(
     checkpoints=5,
     evaluation_tasks=20,
     inner_steps=(1, 3, 5, 7, 10, 20),
-    inner_l2=(0.0, 0.01, 0.1, 0.5, 2.0),
     meta_batch_sizes=(1, 2, 4, 8, 16, 32),
     maml_meta_steps=100,
     timing_steps=30,
@@ -77,7 +74,6 @@ SCALES: dict[str, Scale] = {
         checkpoints=3,
         evaluation_tasks=2,
         inner_steps=(1, 5),
-        inner_l2=(0.0, 0.5),
         meta_batch_sizes=(1, 2, 4),
         maml_meta_steps=3,
         timing_steps=3,

@@ -16,6 +16,7 @@ chance, ln(ways), or as that at its start where it is higher: nothing was learne
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -24,8 +25,8 @@ import pandas as pd
 
 from anil_tf.study import figures, results, statistics
 from anil_tf.study.cell import Cell, Scalar
-from anil_tf.study.claims import NOT_SUPPORTED, SUPPORTED, Measured
-from anil_tf.study.experiment import Data
+from anil_tf.study.claims import NOT_SUPPORTED, SUPPORTED, Claim, Gate, Measured, Test
+from anil_tf.study.experiment import Data, Picture, Table
 from anil_tf.study.figures import Panel
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import UNKNOWN, Interval
@@ -390,20 +391,9 @@ def _best_of_the_others(interior: np.ndarray) -> np.ndarray:
 
 # ---- What readers see ----------------------------------------------------------------------------------------------
 
-CELL_NOTE = (
-    "The last checkpoint of each cell: means over seeds with 95 % intervals. q^N is (1 - alpha lambda)^N, the "
-    "contraction that the theory counts on; it says nothing of two adapted layers. K is the number of meta-steps "
-    "to the condition's common loss; where a seed never got there, K is beyond the run."
-)
-TRENDS_CAPTION = (
-    "The height of the training curves against N (geometric means over the meta-steps, 95 % intervals over seeds). "
-    "Downwards is faster. On the right each curve counts from its own start, so that what a larger N owes to adapting "
-    "further in each task is set aside."
-)
-COURSES_CAPTION = (
-    "Training loss and the accuracy on training and on test classes against {}. Bands are the range "
-    "of the seeds."
-)
+Parts = Callable[
+    [pd.DataFrame], dict[Condition, pd.DataFrame]
+]  # of the results, such as `by_condition`
 _CURVES = (
     ("train_loss", "training loss (nats)", 1.0),
     ("train_accuracy", "accuracy, training classes (%)", 100.0),
@@ -412,23 +402,67 @@ _CURVES = (
 _X_LABELS = {"meta_step": "meta-steps", "seconds": "running time (s)"}
 
 
-def loss_panels(parts: dict[Condition, pd.DataFrame]) -> list[Panel]:
+def slope_claim(
+    condition: Condition,
+    *,
+    name: str,
+    text: str,
+    said_by: str,
+    reading: str,
+    test: Test,
+    gate: Gate | None = None,
+) -> Claim:
+    """The claim that training is faster, or slower, with a larger N under one condition; see `trend`."""
+    aside = f" {SLOPE_OF_PROGRESS}" if reading == PROGRESS else ""
+    return Claim(
+        key=f"{name}: {condition.label}",
+        text=text,
+        said_by=said_by,
+        statistic=under(condition, lambda rows: trend(rows, reading)),
+        words=f"{SLOPE}{aside} {DIVERGED}",
+        test=test,
+        number=f"training loss {aside and 'relative to its start, '}for each doubling of N",
+        unit="%",
+        condition=condition.label,
+        gate=gate,
+    )
+
+
+def loss_picture(parts: Parts, title: str) -> Picture:
     """The training loss of each condition against meta-steps, a curve for each N."""
-    return [_curve_panel(rows, "meta_step", *_CURVES[0], one.label) for one, rows in parts.items()]
+    return Picture(
+        "loss.png",
+        title,
+        "Training loss on fixed tasks against meta-steps, a curve for each number of inner steps N; bands are the "
+        "range of the seeds. Runs that diverged end early.",
+        lambda frame: [
+            _curve_panel(rows, "meta_step", *_CURVES[0], one.label)
+            for one, rows in parts(frame).items()
+        ],
+    )
 
 
-def course_panels(parts: dict[Condition, pd.DataFrame], x: str) -> list[Panel]:
-    """Loss and both accuracies side by side, a row for each condition.
+def course_pictures(parts: Parts, title: str) -> list[Picture]:
+    """Loss and both accuracies side by side, against meta-steps and against seconds, a row for each condition."""
 
-    Args:
-        parts: rows of each condition, `by_condition`.
-        x: "meta_step" or "seconds"; conditions without a number there are left out.
-    """
+    def panels(frame: pd.DataFrame, x: str) -> list[Panel]:
+        return [
+            _curve_panel(rows, x, *curve, one.label)
+            for one, rows in parts(frame).items()
+            if rows[x].notna().any()
+            for curve in _CURVES
+        ]
+
     return [
-        _curve_panel(rows, x, *curve, one.label)
-        for one, rows in parts.items()
-        if rows[x].notna().any()
-        for curve in _CURVES
+        Picture(
+            f"courses_{x}.png",
+            title,
+            f"Training loss and the accuracy on training and on test classes against {against}. Bands are the range of "
+            "the seeds.",
+            functools.partial(panels, x=x),
+            columns=len(_CURVES),
+        )
+        for x, against in (("meta_step", "meta-steps"), ("seconds", "running time when idle"))
     ]
 
 
@@ -447,23 +481,35 @@ def _curve_panel(
     )
 
 
-def trend_panels(parts: dict[Condition, pd.DataFrame]) -> list[Panel]:
+def trend_picture(parts: Parts, title: str) -> Picture:
     """How the height of the training curves depends on N, in both readings; a line for each condition."""
     readings = {
         LEVEL: ("mean training loss (nats)", "as it is"),
-        PROGRESS: ("mean training loss / loss at meta-step 0", "relative to its start"),
+        PROGRESS: ("mean loss / loss at meta-step 0", "relative to its start"),
     }
-    return [
-        Panel(
-            [_heights_series(part, reading, one.label) for one, part in parts.items()],
-            x_label="inner steps N",
-            y_label=label,
-            title=title,
-            log_x=True,
-            ticks=sorted({int(steps) for part in parts.values() for steps in part["inner_steps"]}),
-        )
-        for reading, (label, title) in (readings.items() if parts else ())
-    ]
+
+    def panels(frame: pd.DataFrame) -> list[Panel]:
+        found = parts(frame)
+        return [
+            Panel(
+                [_heights_series(part, reading, one.label) for one, part in found.items()],
+                x_label="inner steps N",
+                y_label=label,
+                title=panel_title,
+                log_x=True,
+                ticks=sorted({int(n) for part in found.values() for n in part["inner_steps"]}),
+            )
+            for reading, (label, panel_title) in (readings.items() if found else ())
+        ]
+
+    return Picture(
+        "trends.png",
+        title,
+        "The height of the training curves against N (geometric means over the meta-steps, 95 % intervals over seeds). "
+        "Downwards is faster. On the right each curve counts from its own start, so that what a larger N owes to "
+        "adapting further in each task is set aside.",
+        panels,
+    )
 
 
 def _heights_series(rows: pd.DataFrame, reading: str, label: str) -> figures.Series:
@@ -471,19 +517,51 @@ def _heights_series(rows: pd.DataFrame, reading: str, label: str) -> figures.Ser
     return figures.points(label, steps, [statistics.mean(one).map(math.exp) for one in found.T])
 
 
-def cell_table(parts: dict[Condition, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each condition and N: alpha, q^N, where the runs end, and how long they take to the common loss."""
-    found = []
-    for condition, rows in parts.items():
+def condition_table(parts: dict[Condition, pd.DataFrame]) -> Table | None:
+    """How the loss of each condition depends on N, its step size beside what the theory allows, and lost runs."""
+    lines = []
+    for one, rows in parts.items():
+        last = rows[rows["meta_step"] == rows["meta_step"].max()]
+        accuracy = rows.assign(points=100 * rows["test_accuracy"])
+        lines.append(
+            {
+                "condition": one.label,
+                "alpha": rows["alpha"].median(),
+                "2/(L + mu)": largest_step_size(rows),
+                "the same, at the end": largest_step_size(rows, end=True),
+                "q^20": contraction(rows) if one.adapted_layers == 1 else math.nan,
+                "loss per doubling of N (%)": trend(rows, LEVEL),
+                "its start set aside (%)": trend(rows, PROGRESS),
+                "loss at the end (%)": trend_at_end(rows, LEVEL).map(percent),
+                "test accuracy at the end (points)": trend_at_end(accuracy, "points"),
+                "runs": rows["cell"].nunique(),
+                "diverged": rows.loc[diverged(rows), "cell"].nunique(),
+                "end above chance": int(
+                    (last["train_loss"] > np.log(last["ways"].astype(float))).sum()
+                ),
+            }
+        )
+    note = (
+        "For each doubling of N; a negative slope of a loss is faster. Up to alpha = 2/(L + mu) an inner step "
+        "contracts by q; L is the largest over tasks, seeds and, at the end of training, N. Runs that end above chance "
+        "have not diverged, and a loss above ln(ways)."
+    )
+    return Table("Every condition", _filled(lines), note) if lines else None
+
+
+def cell_table(parts: dict[Condition, pd.DataFrame]) -> Table | None:
+    """A row for each condition and N: alpha, q^N, where the runs end, and how long they take to the given loss."""
+    lines = []
+    for one, rows in parts.items():
         loss = threshold(rows)
         reach = steps_to(rows, loss) if math.isfinite(loss) else None
         seconds = seconds_per_meta_step(rows)
         for place, (steps, part) in enumerate(rows.groupby("inner_steps")):
             last = part[part["meta_step"] == part["meta_step"].max()]
-            power = contraction(last, int(steps)) if condition.adapted_layers == 1 else math.nan
-            found.append(
+            power = contraction(last, int(steps)) if one.adapted_layers == 1 else math.nan
+            lines.append(
                 {
-                    "condition": condition.label,
+                    "condition": one.label,
                     "N": int(steps),
                     "alpha": last["alpha"].astype(float).median(),
                     "q^N": power,
@@ -491,16 +569,26 @@ def cell_table(parts: dict[Condition, pd.DataFrame]) -> pd.DataFrame:
                     "training accuracy (%)": statistics.mean(100 * last["train_accuracy"]),
                     "test accuracy (%)": statistics.mean(100 * last["test_accuracy"]),
                     "diverged": int(diverged(last).sum()),
-                    "common loss (nats)": loss,
-                    "K to it": cost_of(reach, place),
+                    "given loss (nats)": loss,
+                    "K to it": _cost_of(reach, place),
                     "ms per meta-step": 1000 * seconds[place],
-                    "seconds to it": cost_of(reach, place, seconds[place]),
+                    "seconds to it": _cost_of(reach, place, seconds[place]),
                 }
             )
-    return pd.DataFrame(found).dropna(axis="columns", how="all")
+    note = (
+        "The last checkpoint of each cell: means over seeds with 95 % intervals. q^N is (1 - alpha lambda)^N, the "
+        "contraction that the theory counts on. K is the number of meta-steps to the condition's given loss; where a "
+        "seed never got there, K is beyond the run."
+    )
+    return Table("Every cell", _filled(lines), note) if lines else None
 
 
-def cost_of(reach: Reach | None, place: int, each: float = 1.0) -> Interval | str:
+def _filled(lines: list[dict]) -> pd.DataFrame:
+    """The columns in which something stands."""
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")
+
+
+def _cost_of(reach: Reach | None, place: int, each: float = 1.0) -> Interval | str:
     """K of one N over the seeds, times what each meta-step costs; "> 300" if some seed is not there after 300."""
     if reach is None or math.isnan(each):
         return "-"

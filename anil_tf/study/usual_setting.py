@@ -7,13 +7,16 @@ It is not a small alpha: for 32 filters it lies near 2/L, so tables show L besid
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from anil_tf.study import statistics
-from anil_tf.study.cell import Scalar
+from anil_tf.study.cell import Cell, Scalar
 from anil_tf.study.experiment import Data
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import Interval
+from anil_tf.study.sweeps import TRAINING
 
 INNER_STEPS = 5
 INNER_STEP_SIZE = 0.05
@@ -63,6 +66,11 @@ def settings(
         "seed": seed,
     }
     return usual | changes
+
+
+def training_cell(scale: Scale, data: Data, **changes: Any) -> Cell:
+    """One training run; takes what `settings` takes."""
+    return Cell(TRAINING, settings(scale, data, **changes))
 
 
 def short_run(scale: Scale) -> int:

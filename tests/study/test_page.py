@@ -1,124 +1,142 @@
-import dataclasses
+"""The page and the report, from outcomes that were made."""
+
 import re
 
-from anil_tf.study import experiments, page, report
-from anil_tf.study.headlines import HEADLINES
-from anil_tf.study.scale import SCALES
-from anil_tf.theory import bounds
-from tests.study.sections import ABOUT, PER_STEP, STORY, rows_of, section
+import pandas as pd
+import pytest
+
+from anil_tf.study import page, report
+from anil_tf.study.claims import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    PAPER,
+    REVIEWER,
+    SUPPORTED,
+    Above,
+    Claim,
+    Outcome,
+)
+from anil_tf.study.experiment import Experiment, Picture, Table
+from anil_tf.study.page import Section
+from anil_tf.study.statistics import Interval
+
+ABOUT = {"command": "python bin/reproduce.py --experiment=all", "commit": "abc", "seconds": 4000}
 
 
-def test_the_page_tells_the_story_in_order():
-    text = page.render(STORY, ABOUT)
-    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
-        "What became of each claim",
-        "The experiments",
-        "How to read it",
-        "1. About strongly_convex",
-        "2. About anil_vs_maml",
-        "3. About strongly_convex (at the scale long)",
-        "What the paper is believed to state",
-        "Repeat it",
+def section(
+    name="first", verdicts=(SUPPORTED,), reasons=("",) * 9, *, said_by=PAPER, order=1, **about
+):
+    claims = [
+        Claim(
+            f"k{n}",
+            f"Claim {n} of {name}.",
+            said_by,
+            lambda frame: None,
+            f"Rule {n}.",
+            Above(0.0),
+            "slope",
+            "s",
+        )
+        for n in range(len(verdicts))
     ]
-    assert "Of 3 claims: 1 supported, 1 not supported and 1 inconclusive." in text
-    assert text.endswith("\n") and "\n\n\n" not in text
+    pictures = [Picture(f"{n}.png", "T", f"Caption {n}. More.", lambda frame: []) for n in range(2)]
+    experiment = Experiment(
+        f"x.{name}",
+        order,
+        f"About {name}",
+        "A lead.",
+        "Why?\n\nHow.",
+        lambda *_: [],
+        claims,
+        pictures,
+    )
+    outcomes = [
+        Outcome(claim, Interval(1.0, 0.5, 1.5, 3), verdict, reason)
+        for claim, verdict, reason in zip(claims, verdicts, reasons, strict=False)
+    ]
+    told = {"scale": "small", "dataset": "fc100", "cell_seconds": 61} | about
+    return Section(experiment, outcomes, pictures, told, "_".join([name, *about.values()]))
 
 
-def test_every_headline_is_in_the_first_table_before_all_else():
+STORY = [
+    section("first", (SUPPORTED, INCONCLUSIVE), ("", "q = 1")),
+    section("first", (NOT_SUPPORTED, INCONCLUSIVE), ("", NOT_RUN), scale="long"),
+    section("second", (INCONCLUSIVE,), said_by=REVIEWER, order=2),
+]
+
+
+def test_the_page_opens_with_the_papers_claims_in_ten_lines():
+    first, blank, *lines = page.render(STORY, ABOUT).splitlines()[:4]
+    assert first.startswith("# ") and blank == ""
+    assert lines == [
+        "- ✗ **not supported**: Claim 0 of first. Slope: 1.00 s (0.50 to 1.50), 3 seeds. [Picture](first_long/0.png)",
+        "- ? **inconclusive**, q = 1: Claim 1 of first. Slope: 1.00 s (0.50 to 1.50), 3 seeds. [Picture](first/0.png)",
+    ]
+
+
+def test_every_claim_stands_in_the_first_table_once_with_its_place():
     text = page.render(STORY, ABOUT)
-    rows = rows_of(text, "What became of each claim")
-    assert [row[1] for row in rows] == [one.text for one in HEADLINES]
-    assert re.search("^## .*$", text, re.MULTILINE)[0] == "## What became of each claim"
+    rows = re.findall(r"^\| (a reviewer|the paper) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.M)
+    assert sorted(rows) == [
+        ("a reviewer", "Claim 0 of second.", "? **inconclusive**", "[3](#3-second)"),
+        ("the paper", "Claim 0 of first.", "✗ **not supported**", "[2](#2-first)"),
+        ("the paper", "Claim 1 of first.", "? **inconclusive**, q = 1", "[1](#1-first)"),
+    ]
+    assert "Of 3 claims: 1 not supported, 2 inconclusive (1 by design)." in text
 
 
-def test_the_reason_stands_beside_the_verdict_and_is_counted():
-    text = page.render(PER_STEP, ABOUT)
-    assert "| ? **inconclusive**, by design: q^20 = 0.97 | Claim 0" in text
-    assert "Of 3 claims: 1 not supported and 2 inconclusive, 1 of them by design." in text
-    assert rows_of(text, "The experiments")[0][3:] == ["", "1", "2 (1 by design)"]
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_claim_counts_once_as_the_longest_scale_that_can_decide_it_found(order):
+    found = page.standing([STORY[place] for place in order])
+    by_key = {one.claim.key: one for _, one in found}
+    assert by_key["k0"].verdict == NOT_SUPPORTED and by_key["k1"].reason == "q = 1"
+
+
+def test_a_claim_counts_once_on_each_data_set():
+    found = page.standing([section(), section(dataset="omniglot")])
+    assert [number for number, _ in found] == [0, 1]
+
+
+def test_links_within_the_page_have_their_targets_and_sections_are_told_apart():
+    text = page.render(STORY, ABOUT)
+    assert set(re.findall(r"\(#(.*?)\)", text)) <= set(re.findall(r'<a id="(.*?)">', text))
+    assert "## 2. About first (at the scale long)\n\nThe same question, at the scale long." in text
+    assert "## 1. About first\n\nA lead.\n\nWhy?\n\n![Caption 0.](first/0.png)" in text
+    assert "Its other claims were not run at this scale." in text
+    assert "(scale long, fc100, 1 min 1 s)" in text
 
 
 def test_the_page_says_what_seed_0_was_for():
-    small, smoke = section(), section("nonconvex", scale="smoke")
-    assert 0 in SCALES["smoke"].seeds
-    assert not any(0 in one.seeds for one in SCALES.values() if one.name != "smoke")
-    assert "not among the seeds" in page.render([small], ABOUT)
-    text = page.render([smoke], ABOUT)
-    assert report.SMOKE in text and "not among the seeds" not in text
+    assert "seeds 0 to 3" in page.render(STORY, ABOUT) and report.SMOKE not in page.render(
+        STORY, ABOUT
+    )
+    smoke = page.render([section(scale="smoke")], ABOUT)
+    assert report.SMOKE in smoke and "seeds 0 to 3" not in smoke
 
 
-def test_the_overview_counts_the_verdicts_of_each_experiment_and_says_who_asked():
-    rows = rows_of(page.render(STORY, ABOUT), "The experiments")
-    assert [row[1] for row in rows] == [
-        "About strongly_convex",
-        "About anil_vs_maml",
-        "About strongly_convex (at the scale long)",
+def test_no_cell_of_the_page_is_wider_than_a_phone_can_show():
+    lines = [line for line in page.render(STORY, ABOUT).splitlines() if line.startswith("|")]
+    assert max(len(cell) for line in lines for cell in line.split(" | ")) <= 120
+
+
+def test_a_report_tells_claim_test_picture_verdict_numbers_and_command_in_this_order():
+    one = STORY[0]
+    tables = [Table("Every N", pd.DataFrame({"N": [1]}), "A note.")]
+    about = one.about | ABOUT | {"versions": {"numpy": "2.0"}, "hardware": {"cores": 2, "gpus": []}}
+    text = report.render(one.experiment, one.outcomes, one.pictures, tables, about)
+    wanted = [
+        "# About first",
+        "Of 2 claims: 1 supported, 1 inconclusive (1 by design).",
+        "Why?\n\nHow.",
+        "![Caption 0.](0.png)\n\nCaption 0. More.",
+        "| ✓ **supported** | Claim 0 of first. | 1.00 s (0.50 to 1.50), 3 seeds |",
+        "> **Rule.** Rule 0. Student's 95 % interval over seeds: supported if the whole interval lies above 0 s",
+        "### Every N\n\nA note.\n\n| N |",
+        "```sh\npython bin/reproduce.py --experiment=all\n```",
+        "- hardware: cores 2\n",
+        "- versions: numpy 2.0",
     ]
-    assert rows[0][2] == "the paper" and "a reviewer" in rows[1][2]
-    assert [row[3:] for row in rows] == [["", "", "1"], ["", "1", ""], ["1", "", ""]]
-
-
-def test_every_claim_is_in_its_section_with_its_verdict():
-    sections = re.split("^## [0-9]. ", page.render(STORY, ABOUT), flags=re.MULTILINE)[1:]
-    for one, text in zip(STORY, sections, strict=True):
-        for claim in one.claims:
-            row = next(line for line in text.splitlines() if claim.claim in line)
-            assert report.marked(claim.verdict) in row
-
-
-def test_every_link_within_the_page_has_its_target():
-    text = page.render(STORY, ABOUT)
-    targets = set(re.findall(r'<a id="([^"]+)">', text))
-    links = set(re.findall(r"\(#([^)]+)\)", text))
-    assert links == targets and len(targets) == 3
-
-
-def test_a_section_shows_the_first_picture_the_numbers_and_the_files():
-    text = page.render(STORY, ABOUT)
-    first = text.split("## 1. ")[1].split("## 2. ")[0]
-    assert "Why strongly_convex?\nYes." in first and "How." not in first
-    assert "![Caption 0.](strongly_convex/0.png)" in first and "1.png" not in first
-    assert re.search(r"\| number 0 +\|\n.*\n.*\| 1.00 s \(0.50 to 1.50\), 3 seeds \|", first)
-    for file in ("report.md", "results.csv", "claims.json"):
-        assert f"(strongly_convex/{file})" in first
-        assert f"(longer/strongly_convex/{file})" in text
-    assert "and 1 more picture." in first and "scale small, fc100, 1 min 1 s" in first
-
-
-def test_a_section_ends_with_how_large_its_runs_are():
-    one = section()
-    about = {**one.about, "meta_steps": "20 to 133", "tasks_in_a_meta_step": "2"}
-    text = page.render([dataclasses.replace(one, about=about)], ABOUT)
-    assert "(scale small, fc100, 20 to 133 meta-steps, B = 2, 1 min 1 s)" in text
-
-
-def test_predictions_show_all_their_pictures_and_what_they_announce():
-    one = section("predictions", pictures=3)
-    one.experiment.question = "Ten predictions:\n\n- P1\n- P2\n\nMore."
-    text = page.render([one], ABOUT)
-    assert "Ten predictions:\n\n- P1\n- P2\n\n|" in text
-    assert "More." not in text
-    for n in range(3):
-        assert f"![Caption {n}.](predictions/{n}.png)<br>Caption {n}. " in text
-    assert "more picture" not in text
-
-
-def test_every_experiment_of_the_study_has_its_sentence():
-    assert list(page._LEADS) == list(experiments.EXPERIMENTS)
-
-
-def test_the_reading_says_what_derived_and_attributed_mean():
-    text = page.render(STORY, ABOUT)
-    assert "*derived*" in text and "*attributed*" in text and "never a quotation" in text
-    table = text.split("## What the paper is believed to state")[1].replace("\\|", "|")
-    assert "attributed, not quoted" in table
-    for one in bounds.ATTRIBUTED:
-        row = next(line for line in table.splitlines() if f"| {one.quantity} " in line)
-        assert f"`{one.strongly_convex}`" in row and f"`{one.nonconvex}`" in row
-        assert one.confidence in row
-
-
-def test_the_page_is_written_whole(tmp_path):
-    page.write(tmp_path / "README.md", STORY, ABOUT)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == page.render(STORY, ABOUT)
-    assert report.duration(4000) in page.render(STORY, ABOUT)
+    places = [text.index(part) for part in wanted]
+    assert places == sorted(places)
+    assert "\n\n\n" not in text

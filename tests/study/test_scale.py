@@ -21,7 +21,6 @@ def test_small_is_the_size_that_was_asked_for():
     small = SCALES["small"]
     assert len(small.seeds) == 3 and small.meta_steps <= 300 and small.queries == 5
     assert small.inner_steps == (1, 3, 5, 7, 10, 20)
-    assert small.inner_l2 == (0, 0.01, 0.1, 0.5, 2)  # 2 is our own
     assert small.meta_batch_sizes == (1, 2, 4, 8, 16, 32)
     assert small.maml_meta_steps == 100 and small.timing_steps == 30
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anil_tf.study import statistics
-from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
+from anil_tf.study.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Above, Below
 from anil_tf.study.statistics import Interval
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -72,8 +72,8 @@ def test_a_number_that_is_missing_leaves_no_interval(values):
     found = statistics.mean(values)
     assert math.isnan(found.center) and ends(found) == (-math.inf, math.inf)
     assert found.count == len(values)
-    for expected in ("above", "below"):
-        assert statistics.decide(found, expected, indifference=1e9) == INCONCLUSIVE
+    for test in (Above(0.0), Below(0.0, indifference=1e9)):
+        assert test.verdict([found]) == INCONCLUSIVE
 
 
 def test_one_seed_bounds_nothing():
@@ -104,7 +104,7 @@ def test_the_interval_of_a_trend_covers_the_truth_as_often_as_it_says():
 
 def test_a_claim_without_effect_is_supported_by_chance_no_more_often_than_the_interval_allows():
     samples = np.random.default_rng(2).normal(size=(4000, 3))
-    verdicts = [statistics.decide(statistics.mean(sample)) for sample in samples]
+    verdicts = [Above(0.0).verdict([statistics.mean(sample)]) for sample in samples]
     for verdict in (SUPPORTED, NOT_SUPPORTED):
         assert abs(verdicts.count(verdict) / 4000 - 0.025) < 4 * math.sqrt(0.025 / 4000)
 
@@ -216,122 +216,9 @@ def test_a_column_becomes_an_array_of_seeds():
         statistics.by_seed(twice, "inner_steps", "loss")
 
 
-def test_a_summary_has_the_interval_and_the_range_of_each_group():
-    frame = pd.DataFrame(
-        {"n": [1, 1, 1, 5, 5], "seed": [0, 1, 2, 0, 1], "loss": [1.0, 2.0, 6.0, 4.0, math.nan]}
-    )
-    found = statistics.summary(frame, ["n"], "loss")
-    interval = statistics.mean([1.0, 2.0, 6.0])
-    assert found["n"].tolist() == [1, 5]
-    assert found.loc[0, ["center", "low", "high"]].tolist() == [
-        interval.center,
-        interval.low,
-        interval.high,
-    ]
-    assert (found.loc[0, "least"], found.loc[0, "most"]) == (1.0, 6.0)
-    assert math.isnan(found.loc[1, "center"]) and found.loc[1, "count"] == 2
-
-
-# ---- Verdicts --------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def intervals(draw):
-    low, center, high = sorted(draw(st.tuples(NUMBERS, NUMBERS, NUMBERS)))
-    return Interval(center, low, high, 3)
-
-
-INDIFFERENCE = st.floats(0, 1e6)
-
-
-@given(intervals(), NUMBERS, INDIFFERENCE)
-def test_support_needs_the_whole_interval(interval, than, indifference):
-    found = statistics.decide(interval, "above", than, indifference)
-    assert (found == SUPPORTED) == (interval.low > than)
-
-
-@given(intervals(), NUMBERS)
-def test_without_indifference_only_a_whole_interval_on_the_other_side_speaks_against(
-    interval, than
-):
-    found = statistics.decide(interval, "above", than)
-    assert (found == NOT_SUPPORTED) == (interval.high < than)
-
-
-@given(intervals(), NUMBERS, INDIFFERENCE)
-def test_above_and_below_mirror_each_other(interval, than, indifference):
-    mirrored = Interval(-interval.center, -interval.high, -interval.low, 3)
-    assert statistics.decide(interval, "above", than, indifference) == statistics.decide(
-        mirrored, "below", -than, indifference
-    )
-
-
-@given(intervals(), NUMBERS)
-def test_what_supports_a_claim_speaks_against_its_contrary(interval, than):
-    above = statistics.decide(interval, "above", than)
-    below = statistics.decide(interval, "below", than)
-    opposite = {
-        SUPPORTED: NOT_SUPPORTED,
-        NOT_SUPPORTED: SUPPORTED,
-        INCONCLUSIVE: INCONCLUSIVE,
-    }
-    assert below == opposite[above]
-
-
-@given(intervals(), NUMBERS, INDIFFERENCE, st.floats(0, 1e6))
-def test_a_wider_interval_never_says_more(interval, than, indifference, more):
-    wider = Interval(interval.center, interval.low - more, interval.high + more, 3)
-    narrow = statistics.decide(interval, "above", than, indifference)
-    wide = statistics.decide(wider, "above", than, indifference)
-    # An interval that supports by less than the indifference may lose only its support.
-    small = narrow == SUPPORTED and interval.high < than + indifference
-    assert wide in (narrow, INCONCLUSIVE) or small
-
-
-@given(intervals(), NUMBERS, INDIFFERENCE, INDIFFERENCE)
-def test_indifference_turns_only_the_inconclusive_into_not_supported(interval, than, one, other):
-    low, high = sorted((one, other))
-    before = statistics.decide(interval, "above", than, low)
-    after = statistics.decide(interval, "above", than, high)
-    assert (before, after) in {(v, v) for v in (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE)} | {
-        (INCONCLUSIVE, NOT_SUPPORTED)
-    }
-
-
-def test_an_effect_shown_to_be_too_small_is_not_supported():
-    small = Interval(0.01, -0.02, 0.04, 3)
-    assert statistics.decide(small, "above") == INCONCLUSIVE
-    assert statistics.decide(small, "above", indifference=0.05) == NOT_SUPPORTED
-    assert statistics.decide(small, "below", indifference=0.05) == NOT_SUPPORTED
-
-
-@given(intervals(), NUMBERS, st.floats(1e-3, 1e6))
-def test_equality_needs_the_whole_interval_within_the_tolerance(interval, to, tolerance):
-    found = statistics.decide_equal(interval, to, tolerance)
-    inside = interval.low > to - tolerance and interval.high < to + tolerance
-    outside = interval.low > to + tolerance or interval.high < to - tolerance
-    expected = SUPPORTED if inside else NOT_SUPPORTED if outside else INCONCLUSIVE
-    assert found == expected
-
-
-def test_the_words_of_a_rule_are_checked():
-    interval = Interval(0.0, -1.0, 1.0, 3)
-    with pytest.raises(ValueError, match="'above' or 'below', received 'more'"):
-        statistics.decide(interval, "more")
-    with pytest.raises(ValueError, match="received -1"):
-        statistics.decide(interval, indifference=-1.0)
-    with pytest.raises(ValueError, match="positive number, received 0"):
-        statistics.decide_equal(interval, 0.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("parts", "verdict"),
-    [
-        ([SUPPORTED, SUPPORTED], SUPPORTED),
-        ([SUPPORTED, INCONCLUSIVE], INCONCLUSIVE),
-        ([INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED], NOT_SUPPORTED),
-        ([], INCONCLUSIVE),
-    ],
-)
-def test_a_claim_of_several_parts_needs_all_of_them(parts, verdict):
-    assert statistics.all_of(parts) == verdict
+def test_a_number_of_each_run_becomes_an_array_of_seeds():
+    frame = pd.DataFrame({"seed": [0, 0, 1, 1], "n": [3, 3, 3, 7], "loss": [1.0, 2.0, 5.0, 6.0]})
+    x, y = statistics.by_seed(frame, "n", lambda run: run["loss"].max())
+    assert x.tolist() == [3, 7]
+    np.testing.assert_array_equal(y, [[2.0, math.nan], [5.0, 6.0]])
+    assert statistics.by_seed(frame.head(0), "n", "loss")[1].shape == (0, 0)

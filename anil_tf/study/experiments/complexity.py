@@ -9,7 +9,6 @@ experiment, and shown here beside them.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -313,40 +312,10 @@ def minimum_table(frame: pd.DataFrame) -> Table | None:
         "Best N: of the fit, over all whole N of the range; the smallest and the largest of the seeds. The depth "
         "is the cost of the better end of the range in units of that of the moderate N that is best on the other "
         "seeds (on the very seed, where it refutes), with its interval over seeds: below 1 an end is better. The "
-        f"time of a meta-step is a + b N. Seconds are judged by {_IN_TIME}."
+        f"time of a meta-step is a + b N. Seconds are judged by {_IN_TIME}, "
+        "whose table has K and the seconds of each N."
     )
     return Table("Where the cost is least", pd.DataFrame(lines), note) if lines else None
-
-
-def cost_table(frame: pd.DataFrame) -> Table | None:
-    """What each N costs."""
-    lines = []
-    for one, found in _found(frame).items():
-        batch = int(found.rows["meta_batch_size"].iloc[0])
-        seconds = sweeps.seconds_per_meta_step(found.rows)
-        for place, steps in enumerate(int(n) for n in found.reach.inner_steps):
-            counts = complexity.formula("anil", steps)
-            to_loss = functools.partial(sweeps.cost_of, found.reach, place)
-            of_n = found.rows[found.rows["inner_steps"] == steps]
-            lines.append(
-                {
-                    "condition": one.label,
-                    "N": steps,
-                    "q^N": sweeps.contraction(of_n, steps),
-                    "meta-steps": to_loss(),
-                    "gradients": to_loss(batch * counts.gradients),
-                    "Hessian-vector and mixed products": to_loss(
-                        batch * (counts.hessian_vector + counts.mixed)
-                    ),
-                    "body passes": to_loss(batch),
-                    "seconds": to_loss(seconds[place]),
-                }
-            )
-    note = (
-        "To the given loss, over the tasks of all meta-steps; intervals over seeds. Where a seed never got there, a "
-        "lower limit. q^N is (1 - alpha lambda)^N."
-    )
-    return Table("Every N", pd.DataFrame(lines), note) if lines else None
 
 
 EXPERIMENT = Experiment(
@@ -368,5 +337,5 @@ EXPERIMENT = Experiment(
             columns=3,
         )
     ],
-    tables=[minimum_table, cost_table],
+    tables=[minimum_table],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+
 import pandas as pd
 
 from anil_tf.study import sweeps
 from anil_tf.study.cell import Cell
 from anil_tf.study.claims import REVIEWER, STUDY, Above, Below, Claim, Every, Gate, Measured
-from anil_tf.study.experiment import Data, Experiment, Picture, Table
+from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.experiments import nonconvex, strongly_convex
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import Interval
@@ -52,16 +53,9 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
 # ---- Claims --------------------------------------------------------------------------------------------------------
 
 
-def _both(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of either geometry at those N that both ran."""
-    convex, other = (one.rows(frame) for one in CONDITIONS)
-    shared = np.intersect1d(convex["inner_steps"], other["inner_steps"])
-    return convex[convex["inner_steps"].isin(shared)], other[other["inner_steps"].isin(shared)]
-
-
 def signs(frame: pd.DataFrame) -> Measured | None:
     """The slopes of both geometries; the nonconvex one is shown."""
-    convex, other = _both(frame)
+    convex, other = (one.rows(frame) for one in CONDITIONS)
     if convex.empty:
         return None
     slope = sweeps.trend(other, LEVEL)
@@ -70,7 +64,7 @@ def signs(frame: pd.DataFrame) -> Measured | None:
 
 def difference(frame: pd.DataFrame, reading: str) -> Interval | None:
     """The strongly convex slope minus the nonconvex one."""
-    convex, other = _both(frame)
+    convex, other = (one.rows(frame) for one in CONDITIONS)
     return None if convex.empty else sweeps.difference(convex, other, reading)
 
 
@@ -86,14 +80,13 @@ _GATE = Gate(
     f"weights, or q^20 = (1 - alpha lambda)^20 exceeds {strongly_convex.MOST_CONTRACTION:g}: the design cannot tell.",
     _out_of_reach,
 )
-_OVER = f"Over the N that both geometries ran. {sweeps.DIVERGED}"
 CLAIMS = [
     Claim(
         key=f"signs: {CONVEX.alpha}",
         text="At the same inner step size a larger N helps if strongly convex, and hurts if nonconvex.",
         said_by=REVIEWER,
         statistic=signs,
-        words=f"{sweeps.SLOPE} {_OVER} The number shown is the nonconvex slope.",
+        words=f"{sweeps.SLOPE} {sweeps.DIVERGED} The number shown is the nonconvex slope.",
         test=Every(
             (("the strongly convex slope", Below(0.0)), ("the nonconvex slope", Above(0.0)))
         ),
@@ -107,7 +100,8 @@ CLAIMS = [
         text="At the same inner step size a larger N serves the strongly convex loss better than the nonconvex.",
         said_by=REVIEWER,
         statistic=lambda frame: difference(frame, LEVEL),
-        words=f"The strongly convex slope minus the nonconvex one, seed by seed. A slope: {sweeps.SLOPE} {_OVER}",
+        words=f"The strongly convex slope minus the nonconvex one, seed by seed. A slope: {sweeps.SLOPE} "
+        f"{sweeps.DIVERGED}",
         test=Below(0.0),
         number="strongly convex minus nonconvex, training loss for each doubling of N",
         unit="%",
@@ -120,7 +114,7 @@ CLAIMS = [
         said_by=STUDY,
         statistic=lambda frame: difference(frame, PROGRESS),
         words="The strongly convex slope minus the nonconvex one, seed by seed. A slope: "
-        f"{sweeps.SLOPE} {sweeps.SLOPE_OF_PROGRESS} {_OVER}",
+        f"{sweeps.SLOPE} {sweeps.SLOPE_OF_PROGRESS} {sweeps.DIVERGED}",
         test=Below(0.0),
         number="strongly convex minus nonconvex, loss relative to its start, per doubling of N",
         unit="%",
@@ -130,42 +124,7 @@ CLAIMS = [
 ]
 
 
-# ---- Pictures and tables -------------------------------------------------------------------------------------------
-
-
-def _parts(frame: pd.DataFrame) -> dict[Condition, pd.DataFrame]:
-    parts = dict(zip(CONDITIONS, _both(frame), strict=True))
-    return {one: sweeps.with_seconds(rows, frame) for one, rows in parts.items() if len(rows)}
-
-
-def slope_table(frame: pd.DataFrame) -> Table | None:
-    """The slopes of both geometries."""
-    lines = [
-        {
-            "condition": one.label,
-            "alpha": rows["alpha"].median(),
-            "2/(L + mu)": sweeps.largest_step_size(rows),
-            "the same, at the end": sweeps.largest_step_size(rows, end=True),
-            "q^20": sweeps.contraction(rows) if one == CONVEX else float("nan"),
-            "loss per doubling of N (%)": sweeps.trend(rows, LEVEL),
-            "its start set aside (%)": sweeps.trend(rows, PROGRESS),
-            "diverged runs": rows.loc[sweeps.diverged(rows), "cell"].nunique(),
-        }
-        for one, rows in _parts(frame).items()
-    ]
-    note = (
-        "Over the N that both geometries ran; a negative slope is faster. L is the largest over tasks, seeds and, at "
-        "the end of training, N."
-    )
-    return Table("Both geometries", pd.DataFrame(lines), note) if lines else None
-
-
-def cell_table(frame: pd.DataFrame) -> Table | None:
-    """Where the runs of each N end."""
-    parts = _parts(frame)
-    return Table("Every cell", sweeps.cell_table(parts), sweeps.CELL_NOTE) if parts else None
-
-
+_parts = functools.partial(sweeps.by_condition, CONDITIONS)
 EXPERIMENT = Experiment(
     module=__name__,
     order=3,
@@ -176,19 +135,11 @@ EXPERIMENT = Experiment(
     cells=cells,
     claims=CLAIMS,
     pictures=[
-        Picture(
-            "trends.png",
-            "Both geometries at the same inner step size",
-            sweeps.TRENDS_CAPTION,
-            lambda frame: sweeps.trend_panels(_parts(frame)),
-        ),
-        Picture(
-            "loss.png",
-            "Left strongly convex, right nonconvex",
-            "Training loss on fixed tasks against meta-steps, a curve for each N, at the same alpha. Bands are the "
-            "range of the seeds.",
-            lambda frame: sweeps.loss_panels(_parts(frame)),
-        ),
+        sweeps.trend_picture(_parts, "Both geometries at the same inner step size"),
+        sweeps.loss_picture(_parts, "Left strongly convex, right nonconvex"),
     ],
-    tables=[slope_table, cell_table],
+    tables=[
+        lambda frame: sweeps.condition_table(_parts(frame)),
+        lambda frame: sweeps.cell_table(_parts(frame)),
+    ],
 )

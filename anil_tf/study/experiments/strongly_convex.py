@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -20,8 +21,7 @@ from anil_tf.study.claims import (
     Gate,
     Measured,
 )
-from anil_tf.study.experiment import Data, Experiment, Picture, Table
-from anil_tf.study.figures import Panel
+from anil_tf.study.experiment import Data, Experiment
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import UNKNOWN, Interval
 from anil_tf.study.sweeps import LEVEL, PROGRESS, Condition
@@ -133,28 +133,22 @@ def moderate_in_time(rows: pd.DataFrame, frame: pd.DataFrame) -> Measured:
 
 def _claims_under(one: Condition) -> list[Claim]:
     return [
-        Claim(
-            key=f"per_step: {one.label}",
+        sweeps.slope_claim(
+            one,
+            name="per_step",
             text="Strongly convex inner loss: a larger N converges faster per meta-step.",
             said_by=PAPER,
-            statistic=sweeps.under(one, lambda rows: sweeps.trend(rows, LEVEL)),
-            words=f"{sweeps.SLOPE} {sweeps.DIVERGED}",
+            reading=LEVEL,
             test=Below(0.0),
-            number="training loss for each doubling of N",
-            unit="%",
-            condition=one.label,
             gate=visible(one),
         ),
-        Claim(
-            key=f"learning: {one.label}",
+        sweeps.slope_claim(
+            one,
+            name="learning",
             text="The same, the head start of a larger N set aside.",
             said_by=STUDY,
-            statistic=sweeps.under(one, lambda rows: sweeps.trend(rows, PROGRESS)),
-            words=f"{sweeps.SLOPE} {sweeps.SLOPE_OF_PROGRESS} {sweeps.DIVERGED}",
+            reading=PROGRESS,
             test=Below(0.0),
-            number="training loss relative to its start, for each doubling of N",
-            unit="%",
-            condition=one.label,
             gate=visible(one),
         ),
         Claim(
@@ -194,70 +188,8 @@ CLAIMS = [
 ] + [_CONTRAST]
 
 
-# ---- Pictures and tables -------------------------------------------------------------------------------------------
-
-
-def _parts(frame: pd.DataFrame) -> dict[Condition, pd.DataFrame]:
-    return sweeps.by_condition(CONDITIONS, frame)
-
-
-def condition_table(frame: pd.DataFrame) -> Table | None:
-    """The step size of each condition beside what the theory allows, and how the loss depends on N."""
-    lines = [
-        {
-            "condition": one.label,
-            "alpha": rows["alpha"].median(),
-            "2/(L + mu)": sweeps.largest_step_size(rows),
-            "the same, at the end": sweeps.largest_step_size(rows, end=True),
-            "q^20": sweeps.contraction(rows),
-            "loss per doubling of N (%)": sweeps.trend(rows, LEVEL),
-            "its start set aside (%)": sweeps.trend(rows, PROGRESS),
-        }
-        for one, rows in _parts(frame).items()
-    ]
-    note = (
-        "A negative slope is faster. Up to alpha = 2/(L + mu) an inner step contracts by q; L is the largest over "
-        "tasks, seeds and, at the end of training, N."
-    )
-    return Table("Every condition", pd.DataFrame(lines), note) if lines else None
-
-
-def cell_table(frame: pd.DataFrame) -> Table | None:
-    """Where the runs of each N end."""
-    parts = _parts(frame)
-    return Table("Every cell", sweeps.cell_table(parts), sweeps.CELL_NOTE) if parts else None
-
-
-def _loss_panels(frame: pd.DataFrame) -> list[Panel]:
-    return sweeps.loss_panels({one: r for one, r in _parts(frame).items() if one in JUDGED})
-
-
-PICTURES = [
-    Picture(
-        "loss.png",
-        "One adapted layer with an l2 term",
-        "Training loss on fixed tasks against meta-steps, a curve for each number of inner steps N; bands are "
-        "the range of the seeds.",
-        _loss_panels,
-    ),
-    Picture(
-        "trends.png",
-        "What a larger N brings per meta-step",
-        sweeps.TRENDS_CAPTION,
-        lambda frame: sweeps.trend_panels(_parts(frame)),
-    ),
-    *(
-        Picture(
-            f"one_over_l_{x}.png",
-            "alpha = 1/L",
-            sweeps.COURSES_CAPTION.format(against),
-            lambda frame, x=x: sweeps.course_panels(_parts(frame), x),
-            columns=3,
-        )
-        for x, against in (("meta_step", "meta-steps"), ("seconds", "running time when idle"))
-    ),
-]
-
+_parts = functools.partial(sweeps.by_condition, CONDITIONS)
+_TITLE = "One adapted layer with an l2 term"
 EXPERIMENT = Experiment(
     module=__name__,
     order=1,
@@ -267,6 +199,13 @@ EXPERIMENT = Experiment(
     question=QUESTION,
     cells=cells,
     claims=CLAIMS,
-    pictures=PICTURES,
-    tables=[condition_table, cell_table],
+    pictures=[
+        sweeps.loss_picture(functools.partial(sweeps.by_condition, JUDGED), _TITLE),
+        sweeps.trend_picture(_parts, "What a larger N brings per meta-step"),
+        *sweeps.course_pictures(_parts, _TITLE),
+    ],
+    tables=[
+        lambda frame: sweeps.condition_table(_parts(frame)),
+        lambda frame: sweeps.cell_table(_parts(frame)),
+    ],
 )

@@ -28,10 +28,6 @@ from anil_tf.study.settings import training_config
 from anil_tf.study.training import make_learner
 from anil_tf.training import meta_train
 
-# "variance ~ 1/B" is judged up to this: the exponent of B lies within -1 +- it. From 64 draws of each of B = 1, 2, ...,
-# 32 on 3 seeds the 95 % interval is about as wide at worst, where one direction holds all the noise.
-EXPONENT_TOLERANCE = 0.15
-
 
 @dataclasses.dataclass(frozen=True)
 class Size:
