@@ -45,7 +45,5 @@ def test_a_process_that_has_computed_keeps_its_threads(threads, monkeypatch):
     def refuse(number):
         raise RuntimeError("cannot be modified after initialization")
 
-    monkeypatch.setattr(
-        "anil_tf.training.threads.tf.config.threading.set_intra_op_parallelism_threads", refuse
-    )
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", refuse)
     share_out_cores(8)

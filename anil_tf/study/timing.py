@@ -5,7 +5,6 @@ The step is the one of `training.py`, warm, on one batch that is drawn beforehan
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,18 +35,12 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         support and queries, adapt, answer), medians over the repeats; `..._low` and `..._high` are their quartiles.
     """
     config = training_config(settings)
-    share_out_cores(config.meta_batch_size)
+    threads.share_out_cores(config.meta_batch_size)
     tasks = build.make_tasks(config, "train")
     timed = meta_step_and_adaptation(make_learner(config, tasks), tasks)
     repeats = int(settings["repeats"])  # type: ignore[arg-type]
     meta_step, adaptation = (in_rounds([{name: take}], repeats)[0] for name, take in timed.items())
     return [meta_step | adaptation]
-
-
-def share_out_cores(meta_batch_size: int) -> None:
-    """Gives a task a core, as in bin/train.py, unless TensorFlow has begun: only where nothing is timed in earnest."""
-    with contextlib.suppress(RuntimeError):
-        threads.share_out_cores(meta_batch_size)
 
 
 def meta_step_and_adaptation(learner: MetaLearner, tasks: Tasks) -> Timed:

@@ -68,14 +68,6 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
     tasks = build.make_tasks(config, "train")
     learner = make_learner(config, tasks)
     counts = _evaluation_counts(settings)
-    evaluations = list(
-        meta_train(
-            learner,
-            _training_batches(config.part(Data)),
-            evaluate_at=_checkpoints(settings),
-            evaluate=_evaluation(settings, config.part(Data), learner, counts),
-        )
-    )
     measures = [f"{split}_{name}" for split in counts for name in ("loss", "accuracy")]
     alpha, steps = learner.inner_step_size, learner.inner_steps
     landscape = {
@@ -83,18 +75,22 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         **dataclasses.asdict(curvature),
         "contraction_power": (1.0 - alpha * curvature.strong_convexity) ** steps,
     }
-    rows: list[Row] = [
-        {"meta_step": one.meta_step}
-        | (one.measured or dict.fromkeys(measures, math.nan))
-        | {
-            "batch_loss": float(np.mean(one.losses))
-            if one.losses and not one.diverged
-            else math.nan
-        }
-        | {"diverged": one.diverged, "smoothness": math.nan}
-        | landscape
-        for one in evaluations
-    ]
+    evaluations = meta_train(
+        learner,
+        _training_batches(config.part(Data)),
+        evaluate_at=_checkpoints(settings),
+        evaluate=_evaluation(settings, config.part(Data), learner, counts),
+    )
+    rows: list[Row] = []
+    for one in evaluations:
+        is_known = one.losses and not one.diverged
+        rows.append(
+            {"meta_step": one.meta_step}
+            | (one.measured or dict.fromkeys(measures, math.nan))
+            | {"batch_loss": float(np.mean(one.losses)) if is_known else math.nan}
+            | {"diverged": one.diverged, "smoothness": math.nan}
+            | landscape
+        )
     if config.adapted_layers == 1:
         rows[0]["smoothness"] = curvature.smoothness_max
         if not rows[-1]["diverged"]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from anil_tf import build
+from anil_tf import build, threads
 from anil_tf.models.structure import count_parameters
 from anil_tf.study.cell import Row
 from anil_tf.study.settings import training_config
-from anil_tf.study.timing import in_rounds, meta_step_and_adaptation, share_out_cores
+from anil_tf.study.timing import in_rounds, meta_step_and_adaptation
 from anil_tf.study.training import make_learner
 from anil_tf.theory import complexity
 
@@ -34,7 +34,7 @@ def run(settings: dict[str, Any]) -> list[Row]:
         `seconds_per_meta_step` and `seconds_per_adaptation`, medians over rounds, with their quartiles `..._low` and
         `..._high`; `head_parameters`, what adapts, and `body_parameters`; and the `complexity.Counts` of one task.
     """
-    share_out_cores(settings["meta_batch_size"])
+    threads.share_out_cores(settings["meta_batch_size"])
     tasks = build.make_tasks(training_config(settings), "train")
     rows, contenders = [], []
     for steps in map(int, settings["compared_inner_steps"].split()):
