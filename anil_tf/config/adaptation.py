@@ -126,12 +126,12 @@ class Adaptation(Config):
         if self.first_order and engine in ("implicit", "truncated"):
             yield (
                 ("first_order", "differentiation"),
-                "first_order is short for differentiation=first_order; expected one of the two.",
+                "the same as differentiation=first_order; expected one of the two.",
             )
         if (engine == "truncated") != (self.truncated_to is not None):
             yield (
                 ("differentiation", "truncated_to"),
-                "truncated differentiation and its number of steps go together; expected both or neither.",
+                "differentiation=truncated and truncated_to go together; expected both or neither.",
             )
         if engine == "implicit" and self.inner_l2 == 0:
             yield (

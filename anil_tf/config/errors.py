@@ -20,7 +20,7 @@ class InputError(ValueError):
 
     Args:
         text: what is wrong, what is expected, and how to mend it.
-        options: name to value, as text, of the options that the text is about.
+        options: name to value, as text, of the options that the text is about; "" shows the name alone.
 
     Example:
         >>> str(InputError("expected an integer of at least 1.", {"shots": "0"}))
@@ -39,7 +39,10 @@ class InputError(ValueError):
     def _line(self, dashes: str) -> str:
         if not self.options:
             return self.text
-        named = " ".join(f"{dashes}{name}={value}" for name, value in self.options.items())
+        named = " ".join(
+            f"{dashes}{name}={value}" if value else f"{dashes}{name}"
+            for name, value in self.options.items()
+        )
         return f"{named}: {self.text}"
 
 

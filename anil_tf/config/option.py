@@ -110,6 +110,18 @@ class Option:
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"expected {self.accepted}.") from None
 
+    def shown(self, name: str, value: Any) -> tuple[str, str]:
+        """The flag with its value as an error names them: ("shots", "5"), ("noaugment", ""); ("data_dir", "") for None.
+
+        Args:
+            name: of the option.
+            value: that it has.
+        """
+        flag = self.flag or name
+        if self.kind is bool:
+            return (flag if value else f"no{flag}"), ""
+        return flag, "" if value is None else str(value)
+
     def _parse(self, value: Any) -> Any:
         if isinstance(value, str) and value in self.words:
             return value
@@ -200,7 +212,7 @@ class Config:
             except ValueError as error:
                 if value == "":
                     raise InputError(f"--{name}: {error}") from None
-                raise InputError(str(error), {one.flag or name: _received(one, value)}) from None
+                raise InputError(str(error), {one.flag or name: str(value)}) from None
         for part in type(self).__mro__:
             for names, problem in vars(part).get("contradictions", lambda self: ())(self):
                 raise self.error(problem, *names)
@@ -222,12 +234,9 @@ class Config:
             *names: the options.
         """
         known = options(type(self))
-        values = {
-            known[name].flag or name: _received(known[name], getattr(self, name))
-            for name in names
-            if getattr(self, name) is not None
-        }
-        return InputError(text, values)
+        return InputError(
+            text, dict(known[name].shown(name, getattr(self, name)) for name in names)
+        )
 
     def part(self, cls: type[C]) -> C:
         """The options of this config that another class has, as a value of that class."""
@@ -237,10 +246,6 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Option name to value."""
         return {name: getattr(self, name) for name in options(type(self))}
-
-
-def _received(one: Option, value: Any) -> str:
-    return ("true" if value else "false") if one.kind is bool else str(value)
 
 
 def options(cls: type[Config]) -> dict[str, Option]:

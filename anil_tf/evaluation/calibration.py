@@ -31,11 +31,7 @@ def tally(logits: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> np.nda
     Raises:
         ValueError: if the shapes do not fit.
     """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(
-            f"expected logits of shape {labels.shape} + (ways,), received {logits.shape}"
-        )
+    logits, labels = _arrays(logits, labels)
     confidences = scipy.special.softmax(logits, axis=-1).max(axis=-1).ravel()
     right = (logits.argmax(axis=-1) == labels).ravel()
     bin_of = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
@@ -98,11 +94,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         ValueError: if the shapes do not fit.
     """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(
-            f"expected logits of shape {labels.shape} + (ways,), received {logits.shape}"
-        )
+    logits, labels = _arrays(logits, labels)
 
     def cross_entropy(log_temperature: float) -> float:
         log_probabilities = scipy.special.log_softmax(logits / np.exp(log_temperature), axis=-1)
@@ -113,3 +105,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         cross_entropy, bounds=_LOG_TEMPERATURE_RANGE, method="bounded"
     )
     return float(np.exp(best.x))
+
+
+def _arrays(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays, found to fit each other."""
+    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    if logits.shape[:-1] != labels.shape:
+        raise ValueError(
+            f"expected logits of shape {labels.shape} + (ways,), received {logits.shape}"
+        )
+    return logits, labels

@@ -35,13 +35,7 @@ class TimedOut(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """What this process is.
-
-    Attributes:
-        kind: "alone", "chief" or "worker".
-        name: its name among the tuners.
-        address: HOST:PORT of the chief; "" when alone.
-    """
+    """What this process is, its name among the tuners, and HOST:PORT of the chief ("" when alone)."""
 
     kind: Literal["alone", "chief", "worker"]
     name: str
@@ -55,9 +49,6 @@ class Role:
 
 def role(environment: Mapping[str, str]) -> Role:
     """Reads the role of this process from its environment variables.
-
-    Args:
-        environment: such as os.environ.
 
     Raises:
         ValueError: naming the variable that is missing or wrong.
@@ -76,19 +67,14 @@ def role(environment: Mapping[str, str]) -> Role:
     if not (port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError(f"{_PORT}={port}: expected a port, 1 to 65535.")
     name = environment[_NAME]
-    kind: Literal["chief", "worker"] = "chief" if "chief" in name else "worker"
-    return Role(kind, name, f"{environment[_IP]}:{port}")
+    return Role("chief" if "chief" in name else "worker", name, f"{environment[_IP]}:{port}")
 
 
 # ---- The worker's side -----------------------------------------------------------------------------------------------
 
 
 def find_chief(address: str, seconds: float) -> None:
-    """Waits for the chief.
-
-    Args:
-        address: HOST:PORT.
-        seconds: how long at most; later calls to the chief wait no longer either.
+    """Waits for the chief at HOST:PORT, so many seconds at most; later calls to it wait no longer either.
 
     Raises:
         TimedOut: when it does not answer.
@@ -96,7 +82,9 @@ def find_chief(address: str, seconds: float) -> None:
     import grpc
     from keras_tuner.src.distribute import oracle_client
 
-    oracle_client.TIMEOUT = seconds
+    oracle_client.TIMEOUT = (
+        seconds  # there is no public way: an hour, in the place of --chief_timeout
+    )
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=seconds)
@@ -124,36 +112,34 @@ def chief_needed(address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signs_of_life(oracle: Any, trial_id: str, timeout: float) -> Iterator[Callable[[], None]]:
-    """Asks the chief for the trial now and then while it moves, so that the chief hears of this worker.
+    """Asks the chief for the trial now and then while it makes steps, so that the chief hears of this worker.
 
     A trial that hangs falls silent: the chief then gives it to another worker, or ends.
 
     Args:
         oracle: KerasTuner's client of the chief's oracle.
         trial_id: the trial that runs.
-        timeout: seconds without a movement after which no further sign is given, and seconds without a sign after
-            which the chief counts this worker as lost.
+        timeout: seconds without a step after which no further sign is given.
 
     Yields:
-        What is to be called when the trial has moved, such as after each step of its training.
+        What is to be called after each step of the trial.
     """
     ended = threading.Event()
-    pause = min(timeout / 4, _MOST_SECONDS_BETWEEN_SIGNS)
-    moved_at = time.monotonic()
+    last_step = time.monotonic()
 
-    def moved() -> None:
-        nonlocal moved_at
-        moved_at = time.monotonic()
+    def on_step() -> None:
+        nonlocal last_step
+        last_step = time.monotonic()
 
     def send() -> None:
-        while not ended.wait(pause):
-            if time.monotonic() - moved_at <= timeout:
+        while not ended.wait(min(timeout / 4, _MOST_SECONDS_BETWEEN_SIGNS)):
+            if time.monotonic() - last_step <= timeout:
                 with contextlib.suppress(Exception):  # the next call of the trial itself will tell
                     oracle.get_trial(trial_id)
 
     threading.Thread(target=send, name=f"signs of life of {trial_id}", daemon=True).start()
     try:
-        yield moved
+        yield on_step
     finally:
         ended.set()
 
@@ -162,18 +148,14 @@ def signs_of_life(oracle: Any, trial_id: str, timeout: float) -> Iterator[Callab
 
 
 def claim(address: str) -> None:
-    """Refuses an address that somebody listens on: gRPC would share it, and workers would meet either.
-
-    Args:
-        address: HOST:PORT.
+    """Refuses a HOST:PORT that somebody listens on: gRPC would share it, and workers would meet either.
 
     Raises:
         OSError: where this process cannot listen there alone.
     """
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_server((host, int(port))):
-            pass
+        socket.create_server((host, int(port))).close()
     except OSError as error:
         raise OSError(
             f"the chief cannot listen at {address} ({error.strerror}). Choose another {_IP} or {_PORT}, or end what "
@@ -209,15 +191,15 @@ def serve(
 
     since = time.monotonic()
     threading.Thread(target=run, daemon=True).start()
-    seen, is_fresh = None, False
+    seen: list[tuple[str, str]] = []
     while True:
         time.sleep(_LOOK_SECONDS)
         if failures:
             raise failures[0]
         now = [(name, trial.status) for name, trial in list(oracle.trials.items())]
-        if now != seen or is_fresh:  # twice, as the files follow a moment later
+        if now != seen:
             on_change()
-        seen, is_fresh = now, now != seen
+        seen = now
         if oracle.is_over and not oracle.tuner_ids:
             return
         if time.monotonic() - max([since, *oracle.heard.values()]) > timeout:

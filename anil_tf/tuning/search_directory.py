@@ -19,8 +19,7 @@ from collections.abc import Iterator
 
 from anil_tf.config import Tune, flagfile
 from anil_tf.files import write_atomically
-
-_SCORE = "score.json"
+from anil_tf.tuning import score
 
 
 class SearchDirectory:
@@ -35,6 +34,8 @@ class SearchDirectory:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path).expanduser().absolute()
+        self.search = self.path / "search"
+        self.runs = self.path / "trials"
         if self.path.exists() and not self.path.is_dir():
             raise ValueError("expected a directory, found a file. Choose another directory.")
         found = {file.name for file in self.path.iterdir()} if self.path.exists() else set()
@@ -49,27 +50,12 @@ class SearchDirectory:
         """Whether a search has been started here."""
         return self.file("flags.txt").is_file()
 
-    @property
-    def search(self) -> pathlib.Path:
-        """KerasTuner's directory."""
-        return self.path / "search"
-
-    @property
-    def runs(self) -> pathlib.Path:
-        """Where the trainings of the trials are."""
-        return self.path / "trials"
-
     def file(self, name: str) -> pathlib.Path:
         """The path of something in this directory."""
         return self.path / name
 
     def check(self, config: Tune) -> None:
-        """Checks that a config goes on with the search that is here.
-
-        Where TFDS keeps its data may differ.
-
-        Args:
-            config: what is to be searched.
+        """Checks that a config goes on with the search that is here; where TFDS keeps its data may differ.
 
         Raises:
             ValueError: naming the first option that differs.
@@ -109,20 +95,17 @@ class SearchDirectory:
         self.runs.mkdir(exist_ok=True)
 
     def run(self, trial: str, goes_on_from: str | None = None) -> pathlib.Path:
-        """The run directory of a trial.
+        """The run directory of a trial, which need not exist.
 
         Args:
             trial: its name.
             goes_on_from: the trial whose training it begins with, where it has none of its own yet.
-
-        Returns:
-            The directory, which need not exist.
         """
         folder = self.runs / trial
         if goes_on_from is not None and not folder.exists():
             copy = self.runs / f"{trial}.tmp"
             shutil.rmtree(copy, ignore_errors=True)
-            ignored = shutil.ignore_patterns(_SCORE, "tensorboard", "model.keras")
+            ignored = shutil.ignore_patterns(score.FILE, "tensorboard", "model.keras")
             shutil.copytree(self.runs / goes_on_from, copy, ignore=ignored)
             copy.rename(folder)  # all of it or none
         return folder

@@ -1,166 +1,119 @@
-"""The settings that are searched, by the names of train.py's flags, and the values that each may take."""
+"""The settings that are searched, as KerasTuner's hyperparameters by the names of options; and their values."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    import keras_tuner
+from keras_tuner import HyperParameters as HyperParameters
+from keras_tuner.engine.hyperparameters import Boolean, Choice, Float, Int
+
+from anil_tf.config import InputError, Range, Tune
 
 Value = float | int | bool
+Setting: TypeAlias = "Float | Int | Choice | Boolean"
 
 _DIGITS = 3  # of real values: as many as a person would type, and as survive the 32 bits of KerasTuner's messages
+_BY_DEFAULT = {
+    "inner_step_size": Range(0.01, 1.0),
+    "inner_steps": Range(1, 20),
+    "outer_step_size_body": Range(1e-4, 1e-2),
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A setting with values from `low` to `high`, both included; logarithmic unless `low` is 0.
+def make(ranges: Mapping[str, Any]) -> HyperParameters:
+    """The space of some settings.
 
-    Attributes:
-        name: the setting.
-        low: at least 0.
-        high: above `low`.
-        whole: whether the values are integers.
+    Args:
+        ranges: the name of each to its range, which is logarithmic unless it begins at 0; to its choices; or to True
+            where it is on or off.
     """
-
-    name: str
-    low: float
-    high: float
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        """Checks the bounds."""
-        if not 0 <= self.low < self.high:
-            raise ValueError(
-                f"{self.name}: expected 0 <= low < high, received {self.low:g} and {self.high:g}."
-            )
-
-    @property
-    def logarithmic(self) -> bool:
-        """Whether equal ratios, not equal differences, are equally likely."""
-        return self.low > 0
-
-    @property
-    def lowest(self) -> Value:
-        """The smallest value."""
-        return self.plain(self.low)
-
-    def declare(self, space: keras_tuner.HyperParameters) -> None:
-        """Adds the setting to KerasTuner's space."""
-        sampling = "log" if self.logarithmic else "linear"
-        if self.whole:
-            space.Int(self.name, int(self.low), int(self.high), sampling=sampling)
+    space = HyperParameters()
+    for name, values in ranges.items():
+        if isinstance(values, Range):
+            declare = space.Int if isinstance(values.low, int) else space.Float
+            declare(name, *values, sampling="log" if values.low > 0 else "linear")
+        elif values is True:
+            space.Boolean(name)
         else:
-            space.Float(self.name, self.low, self.high, sampling=sampling)
-
-    def plain(self, value: Value) -> Value:
-        """The value as it is used: an integer or a number of three digits; within, as KerasTuner's may not be."""
-        rounded = int(value) if self.whole else float(f"{value:.{_DIGITS}g}")
-        return type(rounded)(min(max(rounded, self.low), self.high))
-
-    def holds(self, value: object) -> bool:
-        """Whether a value lies in the interval."""
-        return isinstance(value, (int, float)) and self.low <= value <= self.high
+            space.Choice(name, list(values), ordered=True)
+    return space
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """A setting with a few values, in their order; False and True for one that is on or off."""
+def from_config(config: Tune) -> HyperParameters:
+    """The settings that the --search_NAME options give; without any, those that are searched by default.
 
-    name: str
-    values: tuple[int, ...]
-
-    logarithmic = False
-
-    @property
-    def lowest(self) -> Value:
-        """The first value."""
-        return self.values[0]
-
-    def declare(self, space: keras_tuner.HyperParameters) -> None:
-        """Adds the setting to KerasTuner's space."""
-        if self.values == (False, True):
-            space.Boolean(self.name)
-        else:
-            space.Choice(self.name, list(self.values), ordered=True)
-
-    def plain(self, value: Value) -> Value:
-        """The value as it is used."""
-        return bool(value) if self.values == (False, True) else int(value)
-
-    def holds(self, value: object) -> bool:
-        """Whether a value is one of the choices."""
-        return value in self.values
+    Raises:
+        InputError: where none is given, and none of the default ones would change anything.
+    """
+    given: dict[str, Any] = {
+        name.removeprefix("search_"): value
+        for name, value in config.to_dict().items()
+        if name.startswith("search_") and value
+    }
+    ranges = given or {name: _BY_DEFAULT[name] for name in _BY_DEFAULT if _matters(config, name)}
+    if not ranges:
+        raise InputError(
+            "--search_NAME: expected one or more, received none, and none of the default ones would change "
+            f"anything: {', '.join(_BY_DEFAULT)}."
+        )
+    return make(ranges)
 
 
-Setting = Interval | Choice
+def _matters(config: Tune, name: str) -> bool:
+    if name == "outer_step_size_body":
+        return config.train_body and config.adapted_layers != "all"
+    return config.has_inner_steps
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchSpace:
-    """All settings that are searched.
+def names(space: HyperParameters) -> list[str]:
+    """The names of the settings, in the order in which they are shown."""
+    return [setting.name for setting in space.space]
+
+
+def rounded(space: HyperParameters, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of the settings as they are used, without what else KerasTuner keeps beside them.
 
     Example:
-        >>> space = SearchSpace([Interval("inner_step_size", 0.01, 1.0), Choice("filters", (16, 32))])
-        >>> space.plain({"inner_step_size": 0.123456, "filters": 32, "tuner/epochs": 3})
-        {'inner_step_size': 0.123, 'filters': 32}
+        >>> rounded(make({"inner_step_size": Range(0.01, 1.0)}), {"inner_step_size": 0.123456, "tuner/epochs": 3})
+        {'inner_step_size': 0.123}
     """
+    return {
+        each.name: _rounded(each, values[each.name]) for each in space.space if each.name in values
+    }
 
-    settings: Sequence[Setting]
 
-    def __iter__(self) -> Iterator[Setting]:
-        """The settings, in the order in which they are shown."""
-        return iter(self.settings)
+def _rounded(setting: Setting, value: Value) -> Value:
+    number = float(f"{value:.{_DIGITS}g}") if isinstance(setting, Float) else value
+    if isinstance(setting, (Float, Int)):  # rounding may have left the range
+        number = min(max(number, setting.min_value), setting.max_value)
+    return type(setting.default)(number)
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the settings."""
-        return [setting.name for setting in self.settings]
 
-    def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """The space as KerasTuner takes it."""
-        import keras_tuner
+def outside(space: HyperParameters, values: Mapping[str, object]) -> list[str]:
+    """The names of the settings whose value is missing or does not lie in the space."""
+    return [each.name for each in space.space if not _contains(each, values.get(each.name))]
 
-        space = keras_tuner.HyperParameters()
-        for setting in self.settings:
-            setting.declare(space)
-        return space
 
-    def plain(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The values of the settings as they are used, without what else KerasTuner keeps beside them.
+def _contains(setting: Setting, value: Any) -> bool:
+    if isinstance(setting, (Float, Int)):
+        is_number = isinstance(value, (int, float))
+        return is_number and setting.min_value <= value <= setting.max_value
+    return value in setting.values
 
-        Args:
-            values: KerasTuner's values by name; a setting without one is left out.
-        """
-        return {
-            setting.name: setting.plain(values[setting.name])
-            for setting in self.settings
-            if setting.name in values
-        }
 
-    def outside(self, values: Mapping[str, object]) -> list[str]:
-        """The names of the settings whose value is missing or does not lie in the space."""
-        return [each.name for each in self.settings if not each.holds(values.get(each.name))]
+def probes(space: HyperParameters, values: Mapping[str, Any]) -> list[dict[str, Value]]:
+    """Settings that stand for all others where the question is whether they can be trained at all.
 
-    def holds(self, values: Mapping[str, object]) -> bool:
-        """Whether values for all settings lie in the space."""
-        return not self.outside(values)
+    Args:
+        space: what is searched.
+        values: a setting, which need not lie in the space.
 
-    def probes(self, values: Mapping[str, Any]) -> list[dict[str, Value]]:
-        """Settings that stand for all others where the question is whether they can be trained at all.
-
-        Args:
-            values: a setting, which need not lie in the space.
-
-        Returns:
-            This setting, moved into the space, and with it each other value of each choice.
-        """
-        outside = set(self.outside(values))
-        inside = {
-            each.name: each.lowest if each.name in outside else values[each.name] for each in self
-        }
-        choices = [each for each in self if isinstance(each, Choice)]
-        others = [(each.name, value) for each in choices for value in each.values]
-        return [inside, *({**inside, n: value} for n, value in others if value != inside[n])]
+    Returns:
+        This setting, moved into the space, and with it each other value of each choice.
+    """
+    moved = outside(space, values)
+    inside = {s.name: s.default if s.name in moved else values[s.name] for s in space.space}
+    choices = [each for each in space.space if isinstance(each, (Choice, Boolean))]
+    others = [(each.name, value) for each in choices for value in each.values]
+    return [inside, *({**inside, n: value} for n, value in others if value != inside[n])]

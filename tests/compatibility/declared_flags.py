@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from anil_tf.flags import GROUPS
-
-# The groups of flags of each command; where two hold the same flag, the first decides.
-_GROUPS_OF = {
-    "train": ("data", "learner", "outer_loop", "run"),
-    "evaluate": ("evaluation", "run", "data", "learner", "outer_loop"),
-    "tune": ("tuning", "data", "learner", "outer_loop"),
-    "export": ("export", "data", "learner", "outer_loop"),
-    "demo": ("demo",),
-    "reproduce": ("study",),
-    "benchmark": ("benchmark",),
-}
+from anil_tf.config import options
+from anil_tf.config.commands import COMMANDS
 
 
 def declared_flags(command: str) -> dict[str, dict[str, Any]]:
@@ -25,11 +15,14 @@ def declared_flags(command: str) -> dict[str, dict[str, Any]]:
       command: such as "train".
 
     Returns:
-      Flag name to its `default` (as JSON holds it), `accepted` (in words) and `help`.
+      Flag name to its `default` (as JSON holds it; None where a value must be given), `accepted` (in
+      words) and `help`.
     """
-    declared: dict[str, dict[str, Any]] = {}
-    for group in _GROUPS_OF[command]:
-        for flag in GROUPS[group].flags:
-            entry = {"default": flag.default, "accepted": flag.parser.accepted, "help": flag.help}
-            declared.setdefault(flag.name, entry)
-    return declared
+    return {
+        option.flag or name: {
+            "default": None if option.default == "" else option.default,
+            "accepted": option.accepted,
+            "help": option.help,
+        }
+        for name, option in options(COMMANDS[command]).items()
+    }

@@ -20,17 +20,12 @@ def test_by_hand():
     logits = np.stack([np.log(confidences), np.log(1 - confidences)], axis=-1)
     error = calibration.expected_calibration_error(logits, np.array([0, 1, 0]))
     assert error == pytest.approx((0.8 + 0.4) / 3)
+    assert np.isnan(calibration.expected_calibration_error(np.zeros((0, 5)), np.zeros(0, int)))
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.3, 3.0])
 def test_calibrated_predictions_have_almost_no_error(scale):
     assert calibration.expected_calibration_error(*drawn_from_their_own_logits(scale)) < 0.01
-
-
-def test_always_sure_and_right_half_of_the_time_is_an_error_of_one_half():
-    logits = np.tile([50.0, -50.0], (10, 1))
-    labels = np.arange(10) % 2
-    assert calibration.expected_calibration_error(logits, labels) == pytest.approx(0.5)
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 10_000))
@@ -45,27 +40,17 @@ def test_tallies_add_up(first, second, seed):
     assert parts[0].sum() == first + second
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-def test_the_temperature_that_was_put_in_is_found(temperature):
-    logits, labels = drawn_from_their_own_logits(1.5)
-    assert calibration.fit_temperature(temperature * logits, labels) == pytest.approx(
-        temperature, rel=0.03
-    )
-
-
-def test_the_fitted_temperature_calibrates():
+@pytest.mark.parametrize("temperature", [0.5, 6.0])
+def test_the_temperature_that_was_put_in_is_found_and_calibrates(temperature):
     logits, labels = drawn_from_their_own_logits(1.0)
-    logits = 6 * logits
-    cooled = logits / calibration.fit_temperature(logits, labels)
-    assert calibration.expected_calibration_error(logits, labels) > 0.2
-    assert calibration.expected_calibration_error(cooled, labels) < 0.01
+    logits *= temperature
+    found = calibration.fit_temperature(logits, labels)
+    assert found == pytest.approx(temperature, rel=0.03)
+    assert calibration.expected_calibration_error(logits, labels) > 0.1
+    assert calibration.expected_calibration_error(logits / found, labels) < 0.01
 
 
 @pytest.mark.parametrize("function", [calibration.tally, calibration.fit_temperature])
 def test_shapes_that_do_not_fit_are_refused(function):
     with pytest.raises(ValueError, match=r"\(3,\).*received \(2, 5\)"):
         function(np.zeros((2, 5)), np.zeros(3, int))
-
-
-def test_no_predictions_no_error():
-    assert np.isnan(calibration.expected_calibration_error(np.zeros((0, 5)), np.zeros(0, int)))

@@ -64,17 +64,16 @@ def text(run_dir):
     return (run_dir / "card.md").read_text(encoding="utf-8")
 
 
-def test_before_any_test_the_title_is_the_validation_result_and_says_so(run_dir):
+def test_the_title_is_the_validation_result_until_there_is_a_test(run_dir):
     assert text(run_dir).startswith("# fc100, 5-way 5-shot: 50.00 %\n")
     assert "Not yet evaluated on test classes" in text(run_dir)
-
-
-def test_an_evaluation_takes_the_title(run_dir):
     card.add_evaluation(run_dir, result())
     written = text(run_dir)
     assert written.startswith("# fc100, 5-way 5-shot: 48.02 ± 0.71 %\n")
     assert "Mean accuracy over 1000 test episodes with its 95 % interval" in written
     assert "Not yet evaluated" not in written
+    write(run_dir)
+    assert text(run_dir) == written, "a card written anew keeps its evaluations"
 
 
 def test_the_whole_protocol_is_on_the_card(run_dir):
@@ -101,9 +100,11 @@ def test_the_whole_protocol_is_on_the_card(run_dir):
     assert "--split=test --episodes=1000 --queries=15 --seed=0" in written
 
 
-def test_pictures_that_do_not_exist_are_not_linked(tmp_path):
+def test_pictures_that_do_not_exist_are_not_linked_and_facts_can_be_read_back(tmp_path):
+    assert card.read(tmp_path) == {}
     write(tmp_path)
     assert ".png" not in text(tmp_path)
+    assert card.read(tmp_path)["protocol"] == PROTOCOL
 
 
 def test_accuracy_under_support_stands_beside_the_title_once_known(run_dir):
@@ -126,27 +127,22 @@ def test_other_settings_are_listed_but_take_no_title(run_dir, changes):
     assert "90.00 ± 0.71 %" in text(run_dir)
 
 
-def test_every_evaluation_is_kept_and_the_same_setting_shown_once(run_dir):
-    card.add_evaluation(run_dir, result(0.4))
-    card.add_evaluation(run_dir, result(0.48))
-    assert [entry["accuracy"] for entry in card.evaluations(run_dir)] == [0.4, 0.48]
-    assert "40.00 ±" not in text(run_dir)
-
-
-def test_a_rewritten_card_keeps_the_evaluations(run_dir):
-    card.add_evaluation(run_dir, result())
-    before = text(run_dir)
-    write(run_dir)
-    assert text(run_dir) == before
-
-
-def test_evaluations_of_a_training_since_extended_are_kept_but_not_shown(run_dir):
-    card.add_evaluation(run_dir, result(0.4, training_epochs=10))
-    assert text(run_dir).startswith("# fc100, 5-way 5-shot: 50.00 %\n")
-    card.add_evaluation(run_dir, result(0.48, training_epochs=20))
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({}, {}), ({"training_epochs": 10}, {"training_epochs": 20})],
+    ids=["the same setting", "a training since extended"],
+)
+def test_every_evaluation_is_kept_and_the_last_is_shown(run_dir, first, second):
+    card.add_evaluation(run_dir, result(0.4, **first))
+    card.add_evaluation(run_dir, result(0.48, **second))
     assert text(run_dir).startswith("# fc100, 5-way 5-shot: 48.00 ± 0.71 %\n")
     assert "40.00 ±" not in text(run_dir)
     assert [entry["accuracy"] for entry in card.evaluations(run_dir)] == [0.4, 0.48]
+
+
+def test_an_evaluation_of_fewer_epochs_than_the_card_is_not_shown(run_dir):
+    card.add_evaluation(run_dir, result(0.4, training_epochs=10))
+    assert text(run_dir).startswith("# fc100, 5-way 5-shot: 50.00 %\n")
 
 
 def test_a_torn_line_costs_only_itself(run_dir, caplog):
@@ -172,11 +168,6 @@ def test_a_card_that_cannot_be_written_leaves_the_old_one(run_dir, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write(run_dir)
     assert before == (text(run_dir), (run_dir / "card.json").read_text(encoding="utf-8"))
-
-
-def test_facts_can_be_read_back(run_dir, tmp_path):
-    assert card.read(run_dir)["protocol"] == PROTOCOL
-    assert card.read(tmp_path / "elsewhere") == {}
 
 
 def test_an_evaluation_without_a_card_is_recorded_only(tmp_path):

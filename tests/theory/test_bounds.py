@@ -1,6 +1,7 @@
 """Every bound against what it bounds, where it must hold; and against problems that leave it no room."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,6 @@ from tests.theory.problems import (
     Quadratic,
     Ripples,
     derivative,
-    hessian,
     random_quadratic,
     random_ripples,
     saddle,
@@ -22,7 +22,7 @@ from tests.theory.problems import (
 )
 
 STEPS = (1, 3, 10, 40)
-SEEDS = range(5)
+SEEDS = range(3)
 ROUNDING = 1 + 1e-9
 L2 = 0.5
 TASKS = 8
@@ -50,41 +50,30 @@ def strongly_convex_problems():
         yield f"quadratic {seed}", problem, points_of(seed, 7), constants
         problem, constants = random_ripples(seed, strongly_convex=True)
         yield f"ripples {seed}", problem, points_of(seed, 6), constants
-    for seed in range(2):
-        problem = softmax_tanh(seed, l2=L2)
-        z = points_of(seed, 21)
-        yield f"softmax {seed}", problem, z, sampled_constants(problem, L2, z, 40, 0.3)
+    problem, z = softmax_tanh(0, l2=L2), points_of(0, 21)
+    yield "softmax", problem, z, sampled_constants(problem, L2, z, 40, 0.3)
 
 
 def strongly_convex_cases():
     """With every number of steps and step size."""
     for name, problem, z, constants in strongly_convex_problems():
-        for alpha in step_sizes(constants):
-            for steps in STEPS:
-                end = problem.trajectory(z, steps, alpha)[-1]
-                met = np.linalg.norm(problem.query.gradient(end), axis=-1).max()
-                known = dataclasses.replace(
-                    constants,
-                    gradient_bound=np.fmax(met, constants.gradient_bound),
-                )
-                yield name, problem, z, StronglyConvex(known, alpha, steps)
+        for alpha, steps in itertools.product(step_sizes(constants), STEPS):
+            end = problem.trajectory(z, steps, alpha)[-1]
+            met = np.linalg.norm(problem.query.gradient(end), axis=-1).max()
+            known = dataclasses.replace(
+                constants, gradient_bound=np.fmax(met, constants.gradient_bound)
+            )
+            yield name, problem, z, StronglyConvex(known, alpha, steps)
 
 
 def nonconvex_cases():
     for seed in SEEDS:
         problem, constants = random_ripples(seed, strongly_convex=False)
-        for alpha in (0.1, 1.0):
-            for steps in (1, 3, 10):
-                yield (
-                    f"ripples {seed}",
-                    problem,
-                    points_of(seed, 6),
-                    Nonconvex(constants, alpha, steps),
-                )
+        for alpha, steps in itertools.product((0.1, 1.0), (1, 3, 10)):
+            yield f"ripples {seed}", problem, points_of(seed, 6), Nonconvex(constants, alpha, steps)
 
 
 CASES = {"strongly convex": strongly_convex_cases, "nonconvex": nonconvex_cases}
-geometries = pytest.mark.parametrize("geometry", CASES)
 
 
 # ---- The instruments ------------------------------------------------------------------------------------------------
@@ -110,12 +99,13 @@ def test_the_problems_differentiate_what_they_say(problem, size):
     np.testing.assert_allclose((ahead - back) / (2 * h), along, rtol=1e-6, atol=1e-8)
 
 
-# ---- Trajectories and norms -----------------------------------------------------------------------------------------
+# ---- Every bound holds, and is met -----------------------------------------------------------------------------------
 
 
-@geometries
-def test_trajectories_stay_within_the_bound(geometry):
-    """From other heads, other bodies, and both."""
+@pytest.mark.parametrize("geometry", CASES)
+def test_trajectories_meta_gradients_and_blocks_stay_within_the_bounds(geometry):
+    """Trajectories from other heads, other bodies, and both."""
+    ratios = {}
     for name, problem, z, bound in CASES[geometry]():
         head = np.arange(z.shape[-1]) < problem.head_size
         for moved in (head, ~head, head | True):
@@ -123,17 +113,19 @@ def test_trajectories_stay_within_the_bound(geometry):
             ends = [problem.trajectory(s, bound.steps, bound.step_size)[-1] for s in (z, other)]
             apart, _ = problem.norms(ends[0] - ends[1])
             assert np.all(apart <= bound.trajectory(*problem.norms(z - other)) * ROUNDING), name
+        of_head, of_body = problem.norms(problem.meta_gradient(z, bound.steps, bound.step_size))
+        assert of_head.max() <= bound.head_gradient * ROUNDING, name
+        assert of_body.max() <= bound.body_gradient * ROUNDING, name
+        # Central differences of what is 0 after many steps are 0 to about 1e-10.
+        measured = np.array(problem.measured_blocks(z, bound.steps, bound.step_size)) - 1e-9
+        ratio = measured.clip(0) / np.array(bound.blocks)
+        assert np.all(ratio <= 1), (name, bound, ratio)
+        kind = name.split()[0]
+        ratios[kind] = np.maximum(ratios.get(kind, 0), ratio)
+    assert min(worst.min() for worst in ratios.values()) > 0.001, "measured is something"
 
 
-@geometries
-def test_meta_gradients_stay_within_the_bounds(geometry):
-    for name, problem, z, bound in CASES[geometry]():
-        head, body = problem.norms(problem.meta_gradient(z, bound.steps, bound.step_size))
-        assert head.max() <= bound.head_gradient * ROUNDING, name
-        assert body.max() <= bound.body_gradient * ROUNDING, name
-
-
-@pytest.mark.parametrize("steps", [0, 1, 5, 20, 80])
+@pytest.mark.parametrize("steps", [0, 1, 20])
 @pytest.mark.parametrize("alpha", [1, 10 / 11 * 2, 0.1], ids=["1/L", "2/(L+mu)", "mu/L^2"])
 def test_the_trajectory_bound_is_attained(alpha, steps):
     """Moving w, moving phi against it, and both: cut by a quarter, the bound fails (kappa = 10)."""
@@ -145,7 +137,7 @@ def test_the_trajectory_bound_is_attained(alpha, steps):
             assert_attained(abs(end[0]), bound.trajectory(head, body))
 
 
-@pytest.mark.parametrize("steps", [1, 5, 20, 80])
+@pytest.mark.parametrize("steps", [1, 20])
 @pytest.mark.parametrize("alpha", [1, 10 / 11 * 2, 0.1], ids=["1/L", "2/(L+mu)", "mu/L^2"])
 def test_the_bound_on_the_head_gradient_is_attained(alpha, steps):
     problem, constants = saddle(0.1, 1.0, (1.0, 0.0))
@@ -153,7 +145,7 @@ def test_the_bound_on_the_head_gradient_is_attained(alpha, steps):
     assert_attained(head, StronglyConvex(constants, alpha, steps).head_gradient)
 
 
-@pytest.mark.parametrize("steps", [5, 20, 80])
+@pytest.mark.parametrize("steps", [5, 80])
 def test_the_bound_on_the_body_gradient_is_attained(steps):
     """By the slope of L_D that a Cauchy-Schwarz inequality makes the worst: along (-c_N, 1)."""
     bound = StronglyConvex(Constants(0.1, 1.0, 0.0, 0.0, 1.0), 1.0, steps)
@@ -172,37 +164,10 @@ def test_steps_too_long_contract_by_less_than_q():
         StronglyConvex(Constants(mu, smoothness), alpha, steps)
 
 
-def test_the_attributed_step_size_is_slower_by_the_condition_number():
-    """q = 1 - kappa^{-2} instead of 1 - kappa^{-1}."""
-    constants = Constants(0.1, 1.0)
-    sizes = constants.usual_step_size, constants.attributed_step_size
-    factors = [StronglyConvex(constants, alpha, 1).contraction for alpha in sizes]
-    assert factors == pytest.approx([1 - 1 / 10, 1 - 1 / 100], rel=1e-12)
-
-
 # ---- The four blocks ------------------------------------------------------------------------------------------------
 
 
-@geometries
-def test_the_blocks_stay_within_the_bounds(geometry, record_property, capsys):
-    """And how much room they have: the largest ratio of measured to bound, by kind of problem."""
-    ratios = {}
-    for name, problem, z, bound in CASES[geometry]():
-        measured = problem.measured_blocks(z, bound.steps, bound.step_size)
-        # Central differences of what is 0 after many steps are 0 to about 1e-10.
-        ratio = (np.array(measured) - 1e-9).clip(0) / np.array(bound.blocks)
-        assert np.all(ratio <= 1), (name, bound, ratio)
-        kind = name.split()[0]
-        ratios[kind] = np.maximum(ratios.get(kind, 0), ratio)
-    with capsys.disabled():
-        for kind, worst in ratios.items():
-            row = dict(zip(bounds.Blocks._fields, worst.round(3).tolist(), strict=True))
-            print(f"\nmeasured/bound, {geometry}, {kind}: {row}", end="")
-            record_property(f"measured/bound, {geometry}, {kind}", row)
-            assert min(worst) > 0.001  # the measurement measures something
-
-
-@pytest.mark.parametrize("steps", [0, 1, 2, 7, 30])
+@pytest.mark.parametrize("steps", [0, 1, 7])
 @pytest.mark.parametrize(
     "constants", [Constants(0.2, 1.3, 0.7, 1.1, 0.9), Constants(1, 1, 1, 1, 1)]
 )
@@ -217,6 +182,11 @@ def test_the_blocks_are_the_sums_of_the_derivation(constants, steps):
         assert np.all(exact <= closed * ROUNDING)
         np.testing.assert_allclose(closed[0], exact[0], rtol=1e-12)
         assert np.all(closed[1:] <= (1 + constants.condition) ** 2 * exact[1:] + 1e-12)
+        if steps == 0:  # nothing is adapted
+            for bound in (convex, nonconvex):
+                assert bound.trajectory(3.0, 5.0) == 3.0
+                gradients = (bound.head_gradient, bound.body_gradient)
+                assert gradients == (constants.gradient_bound,) * 2
 
 
 def sums(bound):
@@ -269,13 +239,7 @@ def test_blocks_of_many_steps():
     assert np.all(np.diff([blocks.phiphi for blocks in curve]) > 0)  # grows, then saturates
 
 
-def test_the_last_block_saturates_at_the_third_power_of_mu():
-    """At alpha = 1/L and L = rho = tau = M = 1: a tenth of mu, a thousand times the block."""
-    ends = [StronglyConvex(Constants(mu, 1, 1, 1, 1), 1.0, 10**5).blocks for mu in (0.01, 0.001)]
-    assert ends[1].phiphi / ends[0].phiphi == pytest.approx(1000, rel=0.05)
-
-
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("steps", [1, 10])
 def test_blocks_of_quadratics(steps):
     """rho = tau = 0: what L_D's own smoothness leaves, and M has no part in it."""
     q, kappa = 0.8, L / MU
@@ -324,12 +288,11 @@ def outer_descent(problem, z, bound, meta_steps, draws):
     return z, np.mean(measured)
 
 
-@pytest.mark.parametrize("steps", [1, 3, 10])
-def test_the_derived_outer_step_sizes_reach_stationarity(steps):
+def test_the_derived_outer_step_sizes_reach_stationarity():
     """Eight tasks with a softmax head on tanh features: all at once, and two at random; the infimum is 0 at least."""
     problem = softmax_tanh(0, tasks=(TASKS,), l2=L2)
     rng = np.random.default_rng(1)
-    z, alpha, meta_steps = rng.normal(size=21), 0.3, 60
+    z, alpha, steps, meta_steps = rng.normal(size=21), 0.3, 3, 60
     around = z + 0.2 * rng.normal(size=[6, 1, 21])
     met = np.broadcast_to(around, [6, TASKS, 21])
     constants = sampled_constants(problem, L2, met, steps, alpha)
@@ -384,8 +347,7 @@ def worst(smoothness=1.0):
     return Problem(support, query, 1), Constants(-smoothness, smoothness, 0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 1.0])
-@pytest.mark.parametrize("steps", STEPS[:-1])
+@pytest.mark.parametrize(("alpha", "steps"), [(0.1, 10), (1.0, 3)])
 def test_the_growth_is_attained_at_curvature_minus_L(alpha, steps):
     """p^N by distances and by the meta-gradient, p^{2N} by its smoothness: to the last digit."""
     problem, constants = worst()
@@ -474,21 +436,6 @@ def test_softmax_constants_bound_and_are_met():
     assert math.isnan(constants.mixed_lipschitz)
 
 
-def test_softmax_constants_hold_for_a_network():
-    problem = softmax_tanh(0, l2=L2)
-    radius = math.sqrt(4)  # three tanh features and the 1 of the bias
-    constants = bounds.softmax_constants(radius, L2)
-    z = points_of(0, 21, count=50)
-    by_head = hessian(problem.support, z)[:, :12, :12]
-    curvatures = np.linalg.eigvalsh(by_head)
-    np.testing.assert_allclose(
-        curvatures[:, 0], constants.mu, rtol=1e-9
-    )  # along a row common to all classes
-    assert curvatures.max() <= constants.smoothness
-    head, _ = problem.norms(problem.query.gradient(z))
-    assert head.max() <= constants.gradient_bound
-
-
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -506,14 +453,6 @@ def test_softmax_constants_hold_for_a_network():
 def test_what_is_outside_the_derivation_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize("geometry", [StronglyConvex, Nonconvex])
-def test_no_steps_change_nothing(geometry):
-    bound = geometry(KNOWN, ALPHA, 0)
-    assert bound.trajectory(3.0, 5.0) == 3.0
-    assert (bound.head_gradient, bound.body_gradient) == (M, M)
-    assert bound.blocks.ww == L
 
 
 def test_unknown_constants_leave_what_needs_them_unknown():

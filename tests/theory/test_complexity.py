@@ -23,12 +23,10 @@ from tests.adaptation.problems import (
     two_layer_head,
 )
 
-EVERY = [(steps, reach) for steps in (0, 1, 4) for reach in (0, 1, 3, 4) if reach <= steps]
-
 
 @pytest.mark.parametrize("engine", ["explicit", "unrolled"])
 @pytest.mark.parametrize("method", ["anil", "maml"])
-@pytest.mark.parametrize(("steps", "reach"), EVERY)
+@pytest.mark.parametrize(("steps", "reach"), [(0, 0), (1, 1), (4, 0), (4, 3), (4, 4)])
 def test_the_engines_evaluate_what_the_formulas_say(method, engine, steps, reach):
     options = {"engine": engine, "differentiated_steps": reach, "support": 5, "queries": 3}
     assert count_meta_step(method, steps=steps, **options) == formula(method, steps, **options)
@@ -40,14 +38,9 @@ def test_the_formulas_are_those_of_the_paper_for_exact_derivatives():
     assert formula("maml", 7, engine="explicit") == Counts(8, 7, 0, 15, 22, 7, 87)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, 2.0), (5, 8.0), (10, 15.5)])
-def test_the_ratio_of_maml_to_anil_with_as_many_queries_as_support_images(steps, expected):
-    assert flop_ratio(steps, 25, 25) == expected == (9 * steps + 3) / 6
-    assert first_order_ratio(steps, 25, 25) == (steps + 1) / 2
-
-
 @hypothesis.given(*[st.integers(1, 100)] * 3)
-def test_the_ratio_is_the_quotient_of_the_published_terms(steps, support, queries):
+@hypothesis.example(5, 25, 25)
+def test_the_ratio_of_maml_to_anil_is_the_quotient_of_the_published_terms(steps, support, queries):
     exact = (9 * steps * support + 3 * queries) / (3 * (support + queries))
     first_order = (steps * support + queries) / (support + queries)
     assert flop_ratio(steps, support, queries) == pytest.approx(exact, rel=1e-14)
@@ -102,19 +95,17 @@ def test_a_training_costs_its_meta_steps_times_its_tasks():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("call", "said"),
     [
-        (("reptile", 3), "anil, maml"),
-        (("anil", -1), "0 or more"),
+        (lambda: formula("reptile", 3), "anil, maml"),
+        (lambda: formula("anil", -1), "0 or more"),
+        (lambda: count_meta_step("anil", steps=1, engine="implicit"), "explicit, unrolled"),
+        (
+            lambda: count_meta_step("anil", steps=3, differentiated_steps=4),
+            "differentiated_steps=4",
+        ),
     ],
 )
-def test_what_is_unknown_is_refused(arguments, said):
+def test_what_is_unknown_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
-        formula(*arguments)
-
-
-def test_unknown_engines_and_reaches_are_refused():
-    with pytest.raises(ValueError, match="explicit, unrolled"):
-        count_meta_step("anil", steps=1, engine="implicit")
-    with pytest.raises(ValueError, match="differentiated_steps=4"):
-        count_meta_step("anil", steps=3, differentiated_steps=4)
+        call()

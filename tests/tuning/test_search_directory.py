@@ -1,51 +1,49 @@
+import dataclasses
+
 import pytest
 
+from anil_tf.config import Tune
 from anil_tf.tuning.search_directory import SearchDirectory
 
-SETTINGS = {
-    "dataset": "--dataset=fc100",
-    "data_dir": "--data_dir=/a",
-    "tuner": "--tuner=random",
-    "augment": "--augment",
-}
+CONFIG = Tune(output_dir="d", dataset="fc100", data_dir="/a", tuner="random", augment=True)
 
 
 @pytest.fixture
 def directory(tmp_path):
-    made = SearchDirectory(tmp_path / "search")
-    assert not made.exists
-    made.prepare(SETTINGS)
+    directory = SearchDirectory(tmp_path / "search")
+    assert not directory.exists
+    directory.prepare(CONFIG)
     return SearchDirectory(tmp_path / "search")
 
 
 def test_the_same_settings_go_on(directory):
     assert directory.exists
-    directory.check(SETTINGS, {})
-    directory.check(SETTINGS | {"data_dir": "--data_dir=/b"}, {})
-    directory.check(SETTINGS | {"new": "--new=1"}, {"new": "--new=1"})
+    directory.check(CONFIG)
+    elsewhere = {"data_dir": "/b", "trials": 9, "minutes": 1.0, "chief_timeout": 5.0}
+    directory.check(dataclasses.replace(CONFIG, **elsewhere, output_dir="other"))
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"tuner": "--tuner=bayesian"}, "--tuner=random, received --tuner=bayesian"),
-        ({"augment": "--noaugment"}, "--augment, received --noaugment"),
-        ({"new": "--new=1"}, "no --new, received --new=1"),
-        ({"dataset": "--dataset=image_folder", "data_dir": "--data_dir=/b"}, "--dataset=fc100"),
+        ({"tuner": "bayesian"}, "--tuner=random, received --tuner=bayesian"),
+        ({"augment": False}, "--augment, received --noaugment"),
+        ({"trial_epochs": 1}, "no --trial_epochs, received --trial_epochs=1"),
+        ({"dataset": "image_folder", "data_dir": "/b"}, "--dataset=fc100"),
     ],
 )
 def test_other_settings_are_refused(directory, changed, words):
     with pytest.raises(ValueError, match=words) as error:
-        directory.check(SETTINGS | changed, {})
+        directory.check(dataclasses.replace(CONFIG, **changed))
     assert "Choose another --output_dir" in str(error.value)
 
 
 def test_a_folder_of_images_is_the_data(tmp_path):
     directory = SearchDirectory(tmp_path / "s")
-    settings = SETTINGS | {"dataset": "--dataset=image_folder"}
-    directory.prepare(settings)
+    config = dataclasses.replace(CONFIG, dataset="image_folder")
+    directory.prepare(config)
     with pytest.raises(ValueError, match="--data_dir=/a, received --data_dir=/b"):
-        directory.check(settings | {"data_dir": "--data_dir=/b"}, {})
+        directory.check(dataclasses.replace(config, data_dir="/b"))
 
 
 def test_what_is_no_search_is_left_alone(tmp_path):

@@ -1,89 +1,107 @@
+import numpy as np
 import pytest
 
-from anil_tf.tuning.search_space import Choice, Interval, SearchSpace
+from anil_tf.config import Choices, Range, Tune
+from anil_tf.config.errors import InputError
+from anil_tf.tuning import search_space
 
-SPACE = SearchSpace(
-    [
-        Interval("inner_step_size", 0.01, 1.0),
-        Interval("inner_steps", 1, 20, whole=True),
-        Interval("inner_l2", 0.0, 0.1),
-        Choice("filters", (16, 32, 64)),
-        Choice("first_order", (False, True)),
-    ]
-)
-
-
-def samples(count=400):
-    """Values that KerasTuner draws from the space."""
-    drawn = []
-    for seed in range(count):
-        declared = SPACE.hyperparameters().space
-        drawn.append({each.name: each.random_sample(seed) for each in declared})
-    return drawn
+RANGES = {
+    "inner_step_size": Range(0.01, 1.0),
+    "inner_steps": Range(1, 20),
+    "inner_l2": Range(0.0, 0.1),
+    "filters": Choices((16, 32, 64)),
+    "first_order": True,
+}
+SPACE = search_space.make(RANGES)
+GIVEN = {
+    "inner_step_size": 0.1,
+    "inner_steps": 5,
+    "inner_l2": 0.0,
+    "filters": 32,
+    "first_order": True,
+}
 
 
 def test_values_are_drawn_from_all_of_the_space_and_from_nowhere_else():
-    drawn = [SPACE.plain(values) for values in samples()]
-    assert all(SPACE.holds(values) for values in drawn)
+    drawn = [{each.name: each.random_sample(seed) for each in SPACE.space} for seed in range(400)]
+    drawn = [search_space.rounded(SPACE, values) for values in drawn]
+    assert not any(search_space.outside(SPACE, values) for values in drawn)
     assert {values["filters"] for values in drawn} == {16, 32, 64}
     assert {values["first_order"] for values in drawn} == {False, True}
     assert {values["inner_steps"] for values in drawn} == set(range(1, 21))
-    below = sum(values["inner_step_size"] < 0.1 for values in drawn) / len(drawn)
+    below = np.mean([values["inner_step_size"] < 0.1 for values in drawn])
     assert 0.4 < below < 0.6, "logarithmic: half of the draws lie below the geometric mean"
-    below = sum(values["inner_l2"] < 0.05 for values in drawn) / len(drawn)
-    assert 0.4 < below < 0.6, "linear from 0"
+    assert 0.4 < np.mean([values["inner_l2"] < 0.05 for values in drawn]) < 0.6, "linear from 0"
 
 
 @pytest.mark.parametrize("value", [0.0123456789, 0.987654321, 0.0333333])
 def test_real_values_survive_32_bits(value):
-    import numpy as np
-
-    interval = Interval("inner_step_size", 0.01, 1.0)
-    plain = interval.plain(value)
-    assert plain == interval.plain(float(np.float32(plain)))
-    assert plain == pytest.approx(value, rel=5e-3)
+    (rounded,) = search_space.rounded(SPACE, {"inner_step_size": value}).values()
+    sent = {"inner_step_size": float(np.float32(rounded))}
+    assert search_space.rounded(SPACE, sent) == {"inner_step_size": rounded}
+    assert rounded == pytest.approx(value, rel=5e-3)
 
 
 def test_values_are_of_their_own_types_and_within():
-    plain = SPACE.plain(
-        {"inner_steps": 21.0, "inner_step_size": 1.0000001, "filters": 32.0, "first_order": 1}
-    )
-    assert plain == {"inner_step_size": 1.0, "inner_steps": 20, "filters": 32, "first_order": True}
-    assert [type(value) for value in plain.values()] == [float, int, int, bool]
-    assert SPACE.plain({"tuner/epochs": 3}) == {}
+    values = {"inner_steps": 21.0, "inner_step_size": 1.0000001, "filters": 32.0, "first_order": 1}
+    rounded = search_space.rounded(SPACE, values)
+    assert rounded == {
+        "inner_step_size": 1.0,
+        "inner_steps": 20,
+        "filters": 32,
+        "first_order": True,
+    }
+    assert [type(value) for value in rounded.values()] == [float, int, int, bool]
+    assert search_space.rounded(SPACE, {"tuner/epochs": 3}) == {}
 
 
 @pytest.mark.parametrize(
-    ("changed", "holds"),
+    ("changed", "outside"),
     [
-        ({}, True),
-        ({"inner_step_size": 2.0}, False),
-        ({"inner_step_size": "auto"}, False),
-        ({"filters": 48}, False),
-        ({"first_order": None}, False),
+        ({}, []),
+        ({"inner_step_size": 2.0}, ["inner_step_size"]),
+        ({"inner_step_size": "auto", "filters": 48}, ["inner_step_size", "filters"]),
+        ({"first_order": None}, ["first_order"]),
     ],
 )
-def test_a_setting_is_in_the_space_or_not(changed, holds):
-    given = {"inner_step_size": 0.1, "inner_steps": 5, "inner_l2": 0.0, "filters": 32}
-    assert SPACE.holds({**given, "first_order": False, **changed}) is holds
+def test_a_setting_is_in_the_space_or_not(changed, outside):
+    assert search_space.outside(SPACE, GIVEN | changed) == outside
 
 
 def test_probes_are_in_the_space_and_have_every_choice():
-    given = {"inner_step_size": 2.0, "inner_steps": 5, "inner_l2": "auto", "filters": 32}
-    probes = SPACE.probes({**given, "first_order": True})
-    assert SPACE.outside({**given, "first_order": True}) == ["inner_step_size", "inner_l2"]
-    first = {"inner_step_size": 0.01, "inner_steps": 5, "inner_l2": 0.0, "filters": 32}
-    assert probes[0] == first | {"first_order": True}, "moved into the space where it was not"
-    assert all(SPACE.holds(probe) for probe in probes)
-    assert [(each["filters"], each["first_order"]) for each in probes] == [
+    probes = search_space.probes(SPACE, GIVEN | {"inner_step_size": 2.0, "inner_l2": "auto"})
+    assert probes[0] == GIVEN | {"inner_step_size": 0.01}, "moved into the space where it was not"
+    assert not any(search_space.outside(SPACE, probe) for probe in probes)
+    assert {(each["filters"], each["first_order"]) for each in probes} == {
         (32, True),
         (16, True),
         (64, True),
         (32, False),
-    ]
+    }
 
 
-@pytest.mark.parametrize(("low", "high"), [(1.0, 0.1), (0.5, 0.5), (-1.0, 1.0)])
-def test_bounds_that_bound_nothing_are_refused(low, high):
-    with pytest.raises(ValueError, match="expected 0 <= low < high"):
-        Interval("inner_step_size", low, high)
+def test_the_space_is_that_of_the_options():
+    options = {f"search_{name}": value for name, value in RANGES.items()}
+    config = Tune(output_dir="d", **options)
+    assert search_space.from_config(config).get_config() == SPACE.get_config()
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, ["inner_step_size", "inner_steps", "outer_step_size_body"]),
+        ({"train_body": False}, ["inner_step_size", "inner_steps"]),
+        ({"adapted_layers": "all"}, ["inner_step_size", "inner_steps"]),
+        ({"head_initialization": "ridge", "inner_l2": 1.0}, ["outer_step_size_body"]),
+        ({"search_filters": (4, 8)}, ["filters"]),
+    ],
+)
+def test_by_default_what_changes_something_is_searched(values, names):
+    config = Tune(output_dir="d", **values)
+    assert search_space.names(search_space.from_config(config)) == names
+
+
+def test_a_search_of_nothing_is_refused():
+    config = Tune(output_dir="d", train_body=False, head_initialization="nil")
+    with pytest.raises(InputError, match="--search_NAME: expected one or more"):
+        search_space.from_config(config)

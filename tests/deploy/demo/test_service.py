@@ -121,13 +121,6 @@ def test_what_confuses_it_gives_way_to_what_somebody_waits_for(request_):
     assert not service.confusion(examples[:4], labels[:4])["interrupted"]
 
 
-def test_confusion_is_leave_one_out(service):
-    found = service.confusion([picture(v) for v in (0, 20, 220, 250, 30)], [0, 0, 1, 1, 1])
-    # 30 lies among class 0, and draws class 1's mean towards it.
-    assert found["counts"][1][0] == 1 and found["counts"][0] == [2, 0]
-    assert found["tested"] == found["testable"] == 5
-
-
 def test_the_oldest_states_are_forgotten(service):
     first = service.adapt([picture(0), picture(200)], [0, 1])["state"]
     for _ in range(15):
