@@ -105,13 +105,12 @@ def ratio(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = CONFI
     return paired(np.log(first), np.log(second), confidence).map(_exp)
 
 
-def trend(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def trend(x: npt.ArrayLike, y: npt.ArrayLike) -> Interval:
     """The slope of y against x: least squares on each seed, then `mean` over the slopes.
 
     Args:
         x: [points], two or more different ones.
         y: [seeds, points].
-        confidence: see `mean`.
 
     Returns:
         The interval of the slope, in units of y per unit of x.
@@ -119,21 +118,20 @@ def trend(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = CONFIDENCE) ->
     Raises:
         ValueError: if the shapes do not fit, or all x are the same.
     """
-    return mean(slopes(x, y), confidence)
+    return mean(slopes(x, y))
 
 
-def log_slope(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def log_slope(x: npt.ArrayLike, y: npt.ArrayLike) -> Interval:
     """The exponent p of y ~ x^p: `trend` of log y against log x.
 
     Args:
         x: [points], positive.
         y: [seeds, points]; a seed with a number that is not positive has no slope.
-        confidence: see `mean`.
     """
     y = np.asarray(y, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.where(y > 0, np.log(y), np.nan)
-    return trend(np.log(np.asarray(x, np.float64)), logarithms, confidence)
+    return trend(np.log(np.asarray(x, np.float64)), logarithms)
 
 
 def slopes(x: npt.ArrayLike, y: npt.ArrayLike) -> np.ndarray:

@@ -133,7 +133,8 @@ _HEIGHT_OF_B = (
 def _variance_claim(block: str) -> Claim:
     return Claim(
         key=f"variance_{block}",
-        text=f"The variance of the meta-gradient by the {block} falls as 1/B.",
+        text="More tasks in a meta-step: the variance of the meta-gradient falls as 1/B.",
+        condition=f"by the {block}",
         said_by=f"{ATTRIBUTED}, {DERIVATION}",
         statistic=lambda frame: exponent(noise(frame, block), "measured_batch_size"),
         words=VARIANCE_SLOPE.format(what=f"the meta-gradient's {block} part", size="B"),
