@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from anil_tf import episodes, models
+from anil_tf import episodes, models, threads
 from anil_tf.config import InputError, Training, input_errors
 from anil_tf.config.adaptation import Adaptation
+from anil_tf.config.data import Data
 from anil_tf.config.option import options
 from anil_tf.episodes import Tasks
 from anil_tf.meta_learner import MetaLearner
-from anil_tf.training import distribution, optimizers, threads
+from anil_tf.training import distribution, optimizers
 
 Network = tuple[keras.Model, keras.Model]
 
@@ -48,11 +49,11 @@ def seed(config: Training) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def make_tasks(config: Training, split: str, **changes: Any) -> Tasks:
+def make_tasks(config: Data, split: str, **changes: Any) -> Tasks:
     """The tasks of one split.
 
     Args:
-        config: where they come from, and what they look like.
+        config: where they come from, and what they look like; a `Training` has it too.
         split: the classes to draw from: "train", "validation" or "test".
         **changes: other values than the config's, by the names of `episodes.load`.
     """

@@ -38,8 +38,8 @@ import numpy as np
 import tensorflow as tf
 
 import anil_tf
+from anil_tf import threads
 from anil_tf.models.image_convolution import normalized_convolution
-from anil_tf.training import threads
 from benchmarks import worker
 
 BLOCKS = 4

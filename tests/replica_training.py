@@ -25,7 +25,7 @@ def meta_batches() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((inputs, labels)).repeat()
 
 
-def main(name: str, output: str) -> None:
+def main(name: str, output: str | Path) -> None:
     if name == "mirrored":
         device = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(

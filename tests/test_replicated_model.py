@@ -1,4 +1,4 @@
-"""R replicas compute what one computes: on one machine, and in two processes on loopback."""
+"""R replicas compute what one computes: on one machine, and (slow) in two processes on loopback."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).with_name("replica_training.py")
+from tests import replica_training
+
+SCRIPT = Path(replica_training.__file__)
 
 
 def start(name, output, **environment):
@@ -31,7 +33,7 @@ def finish(*processes):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     output = tmp_path_factory.mktemp("alone") / "alone.npz"
-    finish(start("none", output))
+    replica_training.main("none", output)
     return np.load(output)
 
 
@@ -52,6 +54,7 @@ def free_port():
         return held.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(alone, tmp_path):
     workers = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
     outputs = [tmp_path / "0.npz", tmp_path / "1.npz"]

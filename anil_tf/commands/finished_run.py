@@ -9,22 +9,13 @@ from typing import Any
 import anil_tf
 from anil_tf.commands import program
 from anil_tf.config import InputError, Training, input_errors
-from anil_tf.config.adaptation import Adaptation
-from anil_tf.config.finished_run import changeable, settings
+from anil_tf.config.finished_run import INNER_LOOP, changeable, settings
 from anil_tf.config.heads import HEADS
-from anil_tf.config.option import options
 from anil_tf.episodes import Tasks
 from anil_tf.evaluation import card, protocol
 from anil_tf.meta_learner import MetaLearner
 
 _FILES = ("model.keras", "card.json")
-# Options of a head that has no inner loop, put on a run that had one.
-_NO_INNER_LOOP = (
-    "differentiation",
-    "truncated_to",
-    "frozen_in_adaptation",
-    "learned_inner_step_size",
-)
 # Facts of the training that stand in the protocol beside the test-time values.
 _OF_THE_TRAINING = (
     "ways",
@@ -103,11 +94,9 @@ class FinishedRun:
                     f"--head={config.head_initialization} has no inner loop; expected no value.",
                     "inner_steps",
                 )
-            defaults = {name: options(Adaptation)[name].default for name in _NO_INNER_LOOP}
-            changes |= defaults | {
-                "inner_steps": 0,
-                "head_initialization": config.head_initialization,
-            }
+            # The config has the defaults of these; that of a learner says first_order by its differentiation.
+            changes |= {name: getattr(config, name) for name in INNER_LOOP if name != "first_order"}
+            changes |= {"inner_steps": 0, "head_initialization": config.head_initialization}
         elif (rows := learner.adapted_head.rows) not in (None, tasks.ways):
             raise InputError(
                 f"the run in {self.directory} has a free head, which has one learned row for each of {rows} ways; "

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from logging import LogRecord
 from types import ModuleType
 from typing import Any
 
@@ -137,16 +138,17 @@ def _quiet_libraries(verbosity: int) -> Iterator[None]:
     logging.use_absl_handler()
     logging.set_verbosity(verbosity if verbosity >= 1 else logging.WARNING)
     if verbosity < 1:
-        logging.get_absl_logger().addFilter(
-            lambda record: _SAID_OF_EVERY_EXPORT not in record.getMessage()
-        )
-    if not importlib.util.find_spec("tensorflow") or "tensorflow" in sys.modules:
-        yield
-        return
-    with _without_noise():
-        import tensorflow
-    tensorflow.get_logger().setLevel("INFO" if verbosity >= 1 else "ERROR")
+        logging.get_absl_logger().addFilter(_is_news)
+    if importlib.util.find_spec("tensorflow"):
+        is_new = "tensorflow" not in sys.modules
+        with _without_noise() if is_new else contextlib.nullcontext():
+            import tensorflow
+        tensorflow.get_logger().setLevel("INFO" if verbosity >= 1 else "ERROR")
     yield
+
+
+def _is_news(record: LogRecord) -> bool:
+    return _SAID_OF_EVERY_EXPORT not in record.getMessage()
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ class Adaptation(Config):
         if (engine == "truncated") != (self.truncated_to is not None):
             yield (
                 ("differentiation", "truncated_to"),
-                "truncated differentiation and its number of steps go together; expected both or neither.",
+                "differentiation=truncated and truncated_to go together; expected both or neither.",
             )
         if engine == "implicit" and self.inner_l2 == 0:
             yield (

@@ -17,7 +17,7 @@ from anil_tf.config.training import Training
 # Drawn anew with a seed of its own, whatever the training's was: that of the command, 0 by default.
 _NOT_OF_THE_RUN = frozenset({"seed"})
 # What a head without an inner loop has no use for, so that it can be put on any run.
-_INNER_LOOP = (
+INNER_LOOP = (
     "frozen_in_adaptation",
     "learned_inner_step_size",
     "first_order",
@@ -46,7 +46,7 @@ class FromRun(Training):
         _refuse_changes_of_the_model(run, given)
         values = {name: value for name, value in run.to_dict().items() if cls._is_of_the_run(name)}
         if not HEADS[given.get("head_initialization", run.head_initialization)].has_inner_loop:
-            values |= {name: options(Adaptation)[name].default for name in _INNER_LOOP}
+            values |= {name: options(Adaptation)[name].default for name in INNER_LOOP}
         config = cls(given=frozenset(given), **(values | given))
         refuse_another_class_split(config, run, "run_dir")
         return config

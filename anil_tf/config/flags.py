@@ -19,6 +19,7 @@ from anil_tf.config.option import Config, Option, options
 
 C = TypeVar("C", bound=Config)
 PRESETS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "presets")
+_WIDTH = 96  # columns of help
 _LONG = 80  # characters of a list of choices that does not fit on a line of help
 
 
@@ -108,10 +109,9 @@ def _with_presets(arguments: Iterable[str]) -> list[str]:
 
 
 def _preset(name: str) -> str:
-    path = os.path.join(PRESETS, f"{name}.flags")
-    if not name or not os.path.isfile(path):
+    if name not in preset_names():
         raise InputError(f"expected one of {'|'.join(preset_names())}.", {"preset": name})
-    return path
+    return os.path.join(PRESETS, f"{name}.flags")
 
 
 def preset_names() -> list[str]:
@@ -148,12 +148,12 @@ def usage(cls: type[Config], program: str) -> str:
         program: how the command is called.
 
     Returns:
-        Text of at most 100 columns, each flag with its default and what it accepts.
+        Text of at most 96 columns, each flag with its default and what it accepts.
     """
-    lines = [inspect.cleandoc(cls.__doc__ or "").replace("PROGRAM", program), ""]
+    lines = _paragraphs((cls.__doc__ or "").replace("PROGRAM", program))
     shown: set[str] = set()
     for part in sections(cls):
-        lines += [inspect.cleandoc(part.__doc__ or "").removesuffix("."), ""]
+        lines += _paragraphs((part.__doc__ or "").rstrip().removesuffix("."))
         for name, option in own_options(part).items():
             if name not in shown:
                 lines += _flag_help(option.flag or name, option)
@@ -184,6 +184,12 @@ def own_options(cls: type[Config]) -> dict[str, Option]:
     }
 
 
+def _paragraphs(text: str) -> list[str]:
+    """A docstring in lines of at most _WIDTH columns, each paragraph with an empty line after it."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return [line for one in paragraphs for line in (*textwrap.wrap(one, _WIDTH), "")]
+
+
 def _flag_help(name: str, option: Option) -> list[str]:
     if option.kind is bool:
         accepted = f"default: {'on' if option.default else 'off'}"
@@ -197,5 +203,5 @@ def _flag_help(name: str, option: Option) -> list[str]:
 
 def _entry(shown: str, text: str) -> list[str]:
     indent = " " * 6
-    wrapped = textwrap.wrap(text, 96, initial_indent=indent, subsequent_indent=indent)
+    wrapped = textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
     return [f"  {shown}", *wrapped]

@@ -3,6 +3,9 @@
 A finished cell is a file, `DIRECTORY/NAME.json`, written whole or not at all, and is never run again: a run that was
 killed goes on where it was. The parent computes nothing; it hands cells to worker processes over pipes and writes down
 what comes back. A worker ends after some cells, so that what TensorFlow keeps of compiled functions does not pile up.
+
+Pools of the standard library do not serve here: one of `multiprocessing` waits for ever for the task of a process that
+died, one of `concurrent.futures` gives up all tasks then, and neither can be stopped in the middle of a task.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ from typing import Any
 import tqdm
 
 from anil_tf.files import write_atomically
+from anil_tf.signals import Stopped, StopRequest
 from anil_tf.study.cell import Cell
-from anil_tf.training.signals import Stopped, StopRequest
+from anil_tf.threads import cores
 
 _CELLS_PER_WORKER = 64  # each leaves about 14 MB behind; to begin anew takes 20 seconds
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
@@ -38,6 +42,9 @@ _THREADS = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
 )
+
+# `rows` and `seconds`, or `error` (one line) and perhaps `traceback`.
+Answer = dict[str, Any]
 
 
 def run(
@@ -68,9 +75,7 @@ def run(
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = list(dict.fromkeys(cells))
-    missing = [cell for cell in wanted if not _file(folder, cell).exists()]
-    shared = [cell for cell in missing if not cell.alone]
-    alone = [cell for cell in missing if cell.alone]
+    missing = [cell for cell in wanted if not is_finished(cell, folder)]
     failed: dict[str, str] = {}
     bar = tqdm.tqdm(
         total=len(wanted),
@@ -80,71 +85,59 @@ def run(
         smoothing=0.05,
         disable=None if progress else True,
     )
-    with (
-        StopRequest() as stop,
-        bar,
-        contextlib.closing(_work_through(shared, alone, workers or cores(), stop)) as answers,
-    ):
-        for cell, answer in answers:
-            _write(folder, cell, answer)
-            if "error" in answer:
-                failed[cell.name] = answer["error"]
-                bar.write(f"{cell.name} failed: {answer['error']}")
-            bar.update()
+    with StopRequest() as stop, bar:
+        for alone in (False, True):
+            part = [cell for cell in missing if cell.alone == alone]
+            count = 1 if alone else workers or cores()
+            with contextlib.closing(_answers(part, count, None if alone else 1, stop)) as answers:
+                for cell, answer in answers:
+                    _write(folder, cell, answer)
+                    if "error" in answer:
+                        failed[cell.name] = answer["error"]
+                        bar.write(f"{cell.name} failed: {answer['error']}")
+                    bar.update()
     return failed
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    # The affinity counts what a container or taskset leaves us; macOS has no such call.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def is_finished(cell: Cell, directory: str | os.PathLike[str]) -> bool:
     """Whether a cell's rows are in `directory`."""
-    return _file(pathlib.Path(directory), cell).exists()
+    return _file(directory, cell).exists()
 
 
 def read(cell: Cell, directory: str | os.PathLike[str]) -> dict[str, Any]:
     """What is known of a finished cell: `runner`, `settings`, `alone`, `seconds` it took and `rows`."""
-    return json.loads(_file(pathlib.Path(directory), cell).read_text(encoding="utf-8"))
+    return json.loads(_file(directory, cell).read_text(encoding="utf-8"))
 
 
 # ---- Who does which cell -----------------------------------------------------------------------------------------
 
 
-def _work_through(
-    shared: Sequence[Cell], alone: Sequence[Cell], workers: int, stop: StopRequest
-) -> Generator[tuple[Cell, dict[str, Any]], None, None]:
-    """Yields each cell with its answer, as they end."""
-    yield from _side_by_side(shared, min(workers, len(shared)), stop)
-    yield from _side_by_side(alone, min(1, len(alone)), stop, threads=None)
-
-
-def _side_by_side(
-    cells: Sequence[Cell], workers: int, stop: StopRequest, threads: int | None = 1
-) -> Generator[tuple[Cell, dict[str, Any]], None, None]:
-    """Keeps `workers` processes busy, each with the next cell as soon as it has answered."""
+def _answers(
+    cells: Sequence[Cell], workers: int, threads: int | None, stop: StopRequest
+) -> Generator[tuple[Cell, Answer], None, None]:
+    """Yields each cell with its answer, as they end; keeps the workers busy until none is left."""
     waiting = list(reversed(cells))
-    busy: dict[Any, _Worker] = {}
-    idle = [_Worker(threads) for _ in range(workers)]
+    idle = [_Worker(threads) for _ in range(min(workers, len(waiting)))]
+    busy: dict[Any, tuple[_Worker, Cell]] = {}
     try:
         while waiting or busy:
             while waiting and idle:
-                worker = idle.pop().or_its_successor()
-                worker.begin(waiting.pop())
-                busy[worker.pipe] = worker
+                worker, cell = idle.pop(), waiting.pop()
+                worker.begin(cell)
+                busy[worker.pipe] = worker, cell
             ready = multiprocessing.connection.wait(list(busy), timeout=_LOOK_SECONDS)
             if stop.requested:
                 raise Stopped("stopped by a signal; finished cells are kept.")
             for pipe in ready:
-                worker = busy.pop(pipe)
+                worker, cell = busy.pop(pipe)
+                answer = worker.end()
+                if waiting and worker.is_spent:
+                    worker.kill()
+                    worker = _Worker(threads)
                 idle.append(worker)
-                yield worker.end()
+                yield cell, answer
     finally:
-        for worker in [*idle, *busy.values()]:
+        for worker in (*idle, *(worker for worker, _ in busy.values())):
             worker.kill()
 
 
@@ -156,40 +149,33 @@ class _Worker:
     """
 
     def __init__(self, threads: int | None):
-        self._threads = threads
-        self._cell: Cell | None = None
         self._begun = 0
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _environment(threads), _interrupts_ignored(), _quiet():
+        with _environment(threads), _interrupts_ignored():
             self._process.start()
         theirs.close()
 
-    def or_its_successor(self) -> _Worker:
-        """This worker, or a fresh one if it has died or has done its share."""
-        if self._process.is_alive() and self._begun < _CELLS_PER_WORKER:
-            return self
-        self.kill()
-        return _Worker(self._threads)
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has died or has done its share."""
+        return not self._process.is_alive() or self._begun >= _CELLS_PER_WORKER
 
     def begin(self, cell: Cell) -> None:
         """Hands a cell over."""
-        self._cell = cell
         self._begun += 1
         with contextlib.suppress(OSError):  # the missing answer will tell
             self.pipe.send(cell)
 
-    def end(self) -> tuple[Cell, dict[str, Any]]:
-        """The cell with its answer, `rows` or `error`, once the pipe has something to say."""
-        assert self._cell is not None
+    def end(self) -> Answer:
+        """The answer, once the pipe has something to say."""
         try:
-            answer = self.pipe.recv()
+            return self.pipe.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode
-            answer = {"error": f"its process ended with code {code}, perhaps for lack of memory."}
-        return self._cell, answer
+            return {"error": f"its process ended with code {code}, perhaps for lack of memory."}
 
     def kill(self) -> None:
         """Ends the process at once; nothing of it is needed any more."""
@@ -201,19 +187,15 @@ class _Worker:
 @contextlib.contextmanager
 def _environment(threads: int | None) -> Iterator[None]:
     """Sets the environment that a process started inside inherits."""
-    wanted = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # workers may share one accelerator
+    before = dict(os.environ)
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # workers may share one accelerator
     if threads is not None:
-        wanted |= dict.fromkeys(_THREADS, str(threads))
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -229,36 +211,21 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What libraries print in a process started inside goes nowhere: what goes wrong comes back as an exception."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    before = {stream: os.dup(stream) for stream in (1, 2)}
-    try:
-        for stream in before:
-            os.dup2(nowhere, stream)
-        yield
-    finally:
-        for stream, copy in before.items():
-            os.dup2(copy, stream)
-            os.close(copy)
-        os.close(nowhere)
-
-
 # ---- Inside a worker ---------------------------------------------------------------------------------------------
 
 
 def _serve(pipe: multiprocessing.connection.Connection) -> None:
     """Answers each cell with its rows, until the parent is gone."""
-    while True:
-        try:
-            cell = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(cell))
+    # What libraries print goes nowhere: what goes wrong comes back as an exception.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(_answer(pipe.recv()))
 
 
-def _answer(cell: Cell) -> dict[str, Any]:
+def _answer(cell: Cell) -> Answer:
     since = time.perf_counter()
     try:
         rows = [_plain(row) for row in cell.run()]
@@ -267,13 +234,10 @@ def _answer(cell: Cell) -> dict[str, Any]:
         said = " ".join(str(error).split())[:300]
         return {"error": f"{type(error).__name__}: {said}", "traceback": traceback.format_exc()}
     finally:
-        _forget()
-
-
-def _forget() -> None:
-    """Lets go of what Keras and TensorFlow keep of the networks and functions of a cell."""
-    if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()
+        if (
+            "keras" in sys.modules
+        ):  # lets go of what it keeps of the networks and functions of a cell
+            sys.modules["keras"].utils.clear_session()
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -288,20 +252,19 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 # ---- Finished cells ----------------------------------------------------------------------------------------------
 
 
-def _file(folder: pathlib.Path, cell: Cell) -> pathlib.Path:
-    return folder / f"{cell.name}.json"
+def _file(folder: str | os.PathLike[str], cell: Cell) -> pathlib.Path:
+    return pathlib.Path(folder) / f"{cell.name}.json"
 
 
-def _write(folder: pathlib.Path, cell: Cell, answer: dict[str, Any]) -> None:
+def _write(folder: pathlib.Path, cell: Cell, answer: Answer) -> None:
     """Writes the rows, or why there are none."""
     failure = folder / f"{cell.name}.failed.txt"
     if "error" in answer:
         write_atomically(failure, answer.get("traceback") or answer["error"] + "\n")
         return
-    settings = {key: value for key, value in cell.settings.items() if key != "data_dir"}
     content = {
         "runner": cell.runner,
-        "settings": settings,
+        "settings": {key: value for key, value in cell.settings.items() if key != "data_dir"},
         "alone": cell.alone,
         "seconds": round(answer["seconds"], 3),
         "rows": answer["rows"],

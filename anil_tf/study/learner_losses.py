@@ -1,29 +1,25 @@
 """The losses of a learner's tasks, as the theory takes them.
 
 A `MetaLearner` goes from images to query logits. The theory asks for functions: of the head alone, with the features
-as constants (`inner_problem`), or of head and body (`task_losses`). `learner_landscape` measures both. All is as in
-evaluation: no dropout, and the batch normalisation that evaluation uses.
+as constants (`pose`), or of head and body (`task_losses`). All is as in evaluation: no dropout, and the batch
+normalisation that evaluation uses.
 """
 
-import dataclasses
-from typing import Any
-
-import numpy as np
 import tensorflow as tf
 
 from anil_tf.adaptation.losses import LOSSES, inner_loss
-from anil_tf.adaptation.problem import InnerProblem, Tensors
-from anil_tf.inner_loop import of_support
+from anil_tf.adaptation.problem import Tensors
+from anil_tf.inner_loop import PosedProblem, of_support
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import batch_normalizations
 from anil_tf.models.pure_call import pure_call
-from anil_tf.theory.landscape import Landscape, block_landscape, concatenate, head_landscape
 from anil_tf.theory.task_derivatives import Loss
 
+# Support and query loss of a task as functions of (w, phi), and w and phi.
+TaskLosses = tuple[Loss, Loss, Tensors, Tensors]
 
-def inner_problem(
-    learner: MetaLearner, inputs: dict[str, tf.Tensor]
-) -> tuple[InnerProblem, Tensors, Tensors]:
+
+def pose(learner: MetaLearner, inputs: dict[str, tf.Tensor]) -> PosedProblem:
     """States the support losses of a batch of tasks as functions of the head.
 
     Args:
@@ -31,18 +27,16 @@ def inner_problem(
         inputs: what a call of the learner takes, B tasks.
 
     Returns:
-        problem (a `LinearProblem` for a linear head, whatever the learner's differentiation), start (w_0) and shared
-        (the features, for a linear head alone), tensors [B, ...].
+        The inner problem, in closed form for a linear head, whatever the learner's differentiation.
     """
     if learner.differentiation == "unrolled":  # which takes tapes where closed forms exist
         learner = learner.replace(differentiation="explicit")
-    posed = learner.pose({name: tf.convert_to_tensor(part) for name, part in inputs.items()})
-    return posed.problem, posed.start, posed.shared
+    return learner.pose({name: tf.convert_to_tensor(part) for name, part in inputs.items()})
 
 
 def task_losses(
     learner: MetaLearner, inputs: dict[str, tf.Tensor], labels: tf.Tensor, task: int
-) -> tuple[Loss, Loss, Tensors, Tensors]:
+) -> TaskLosses:
     """States the support and the query loss of one task as functions of head and body.
 
     Where a head starts at the examples (prototypes), that path is left out: w and phi are free.
@@ -88,42 +82,3 @@ def task_losses(
         return LOSSES[learner.inner_loss](logits(w, phi, images, rows)[1], query_labels)
 
     return support_loss, query_loss, moving, [*body, *fixed]
-
-
-def learner_landscape(
-    learner: MetaLearner,
-    inputs: dict[str, tf.Tensor],
-    labels: tf.Tensor | None = None,
-    **options: Any,
-) -> Landscape:
-    """Measures the landscape of a batch of tasks along the learner's own inner loop.
-
-    Args:
-        learner: at the weights to look at; its inner_steps and inner_step_size (if learned, their mean) make the
-            trajectory.
-        inputs: what a call of the learner takes, B tasks.
-        labels: of the queries, [B, n_q]. With them the body's blocks, rho, tau and M are measured too, task by task,
-            which takes a few hundred passes of the body each.
-        **options: of `block_landscape`, such as points and pairs.
-
-    Returns:
-        The landscape of the B tasks.
-    """
-    sizes = [np.mean(size) for size in learner.inner_step_sizes] or [learner.inner_step_size]
-    path: dict[str, Any] = {"steps": learner.inner_steps, "step_size": float(np.mean(sizes))}
-    by_head = head_landscape(*inner_problem(learner, inputs), **path)
-    if labels is None:
-        return by_head
-    tasks = range(len(by_head.strong_convexity))
-    by_block = concatenate(
-        [
-            block_landscape(*task_losses(learner, inputs, labels, task), **(path | options))
-            for task in tasks
-        ]
-    )
-    return dataclasses.replace(
-        by_block,
-        strong_convexity=by_head.strong_convexity,
-        smoothness_head=by_head.smoothness_head,
-        smoothness_bound=by_head.smoothness_bound,
-    )

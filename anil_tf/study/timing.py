@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from anil_tf import MetaLearner, build, threads
 from anil_tf.episodes import Tasks
-from anil_tf.meta_learner import MetaLearner
 from anil_tf.study.cell import Row, Scalar
-from anil_tf.study.learners import make_learner, make_optimizer, make_tasks
-from anil_tf.study.training import train_step
-from anil_tf.training import threads
+from anil_tf.study.settings import training_config
+from anil_tf.study.training import make_learner
 
-META_STEP, ADAPTATION = "seconds_per_meta_step", "seconds_per_adaptation"
 _WARM_UPS = 3
-_STEP_SIZE = 0.01  # where a rule would choose it: time does not depend on it
 
-# Something that takes time, by the name of the column.
-Steps = dict[str, Callable[[], tf.Tensor]]
+# Column to what is timed: something that returns when it is done.
+Timed = Mapping[str, Callable[[], object]]
 
 
 def run(settings: dict[str, Scalar]) -> list[Row]:
@@ -33,42 +29,39 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
 
     Args:
         settings: those of `training.run`, of which meta_steps, checkpoints and evaluation_tasks may be missing, and
-            `repeats`.
+            `repeats`. An inner step size by a rule is not looked for: time does not depend on it.
 
     Returns:
         One row: `seconds_per_meta_step` (B tasks, the update included) and `seconds_per_adaptation` (one task: embed
         support and queries, adapt, answer), medians over the repeats; `..._low` and `..._high` are their quartiles.
     """
-    repeats: Any = settings["repeats"]
-    tasks = tasks_on_all_cores(settings)
-    wanted = settings["inner_step_size"]
-    alpha = _STEP_SIZE if isinstance(wanted, str) else float(wanted)  # type: ignore[arg-type]
-    _, steps = learner_and_steps(settings, tasks, inner_step_size=alpha)
-    rows = [in_rounds([{name: step}], repeats)[0] for name, step in steps.items()]
-    return [rows[0] | rows[1]]
+    config = training_config(settings)
+    share_out_cores(config.meta_batch_size)
+    tasks = build.make_tasks(config, "train")
+    timed = meta_step_and_adaptation(make_learner(config, tasks), tasks)
+    repeats = int(settings["repeats"])  # type: ignore[arg-type]
+    meta_step, adaptation = (in_rounds([{name: take}], repeats)[0] for name, take in timed.items())
+    return [meta_step | adaptation]
 
 
-def tasks_on_all_cores(settings: dict[str, Scalar]) -> Tasks:
-    """The training tasks of a cell that runs alone, one task to a core."""
-    batch_size: Any = settings["meta_batch_size"]
-    with contextlib.suppress(RuntimeError):  # TensorFlow has begun: only where nothing is timed
-        threads.share_out_cores(batch_size)
-    return make_tasks(settings, "train")
+def share_out_cores(meta_batch_size: int) -> None:
+    """Gives a task a core, as in bin/train.py, unless TensorFlow has begun: only where nothing is timed in earnest."""
+    with contextlib.suppress(RuntimeError):
+        threads.share_out_cores(meta_batch_size)
 
 
-def learner_and_steps(
-    settings: dict[str, Scalar], tasks: Tasks, *, inner_step_size: float
-) -> tuple[MetaLearner, Steps]:
-    """A learner with fresh weights, its meta-step on B tasks and its adaptation to one."""
-    learner = make_learner(settings, tasks, inner_step_size=inner_step_size)
-    train = train_step(learner, make_optimizer(settings, learner))
-    adapt = tf.function(lambda inputs: learner(inputs, training=False))
-    batch = tasks.batch(0)
+def meta_step_and_adaptation(learner: MetaLearner, tasks: Tasks) -> Timed:
+    """What is timed of a learner that is compiled for training, by column."""
+    inputs, labels = tasks.batch(0)
     one_task, _ = tasks.replace(meta_batch_size=1).batch(0)
-    return learner, {META_STEP: lambda: train(*batch), ADAPTATION: lambda: adapt(one_task)}
+    adapt = tf.function(lambda inputs: learner(inputs, training=False))
+    return {
+        "seconds_per_meta_step": lambda: learner.train_on_batch(inputs, labels),
+        "seconds_per_adaptation": lambda: adapt(one_task).numpy(),
+    }
 
 
-def in_rounds(contenders: Sequence[Steps], repeats: int) -> list[Row]:
+def in_rounds(contenders: Sequence[Timed], repeats: int) -> list[Row]:
     """Times contenders in turns, when they are warm, so that whatever else the machine does falls on all of them.
 
     Args:
@@ -78,12 +71,12 @@ def in_rounds(contenders: Sequence[Steps], repeats: int) -> list[Row]:
     Returns:
         For each contender the medians by the names of its columns, and the quartiles, `..._low` and `..._high`.
     """
-    seconds: list[dict[str, list[float]]] = [{name: [] for name in steps} for steps in contenders]
+    seconds: list[dict[str, list[float]]] = [{name: [] for name in timed} for timed in contenders]
     for _ in range(_WARM_UPS + repeats):
-        for steps, taken in zip(contenders, seconds, strict=True):
-            for name, take in steps.items():
+        for timed, taken in zip(contenders, seconds, strict=True):
+            for name, take in timed.items():
                 since = time.perf_counter()
-                take().numpy()
+                take()
                 taken[name].append(time.perf_counter() - since)
     return [_quartiles(taken) for taken in seconds]
 

@@ -1,5 +1,8 @@
 """One training run of the study: rows of loss and accuracy against meta-steps, evaluated on fixed tasks.
 
+The same seed gives the same tasks and the same initial weights. Neither depends on what is compared (N, alpha, lambda,
+how many layers adapt), so that two cells of one seed differ by that alone: common random numbers.
+
 What time a meta-step takes is not measured here, where other cells run alongside, but by `timing.py`; `results.py`
 joins the two.
 """
@@ -15,31 +18,26 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from anil_tf import MetaLearner
+from anil_tf import MetaLearner, build
+from anil_tf.config import Training
+from anil_tf.config.data import Data
 from anil_tf.episodes import Tasks
 from anil_tf.episodes.tasks import Element
 from anil_tf.study.cell import Row, Scalar
-from anil_tf.study.learners import make_learner, make_optimizer, make_tasks
+from anil_tf.study.learner_losses import pose
+from anil_tf.study.settings import step_size_rule, training_config
+from anil_tf.theory.landscape import head_landscape
+from anil_tf.training import compile_learner, meta_train
 
-Step = Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor]
-
-_Settings = tuple[tuple[str, Scalar], ...]
-
-# What tasks follow from, but for their number; and fresh weights with their inner loss.
-_DECIDE_TASKS = ("dataset", "data_dir", "ways", "shots", "queries", "seed")
+# What fresh weights and their inner loss follow from.
 _DECIDE_START = (
-    *_DECIDE_TASKS,
-    "body",
-    "filters",
-    "adapted_layers",
-    "inner_l2",
-    "normalization",
+    *("dataset", "data_dir", "ways", "shots", "queries", "seed", "body", "filters"),
+    *("adapted_layers", "inner_l2", "normalization"),
 )
 _LANDSCAPE_TASKS = 32
 # Whatever the meta-batch is, so that all cells of a seed are evaluated on the same tasks.
 _EVALUATION_BATCH = 4
 _EVALUATION_SEED = 1_000_003  # added to the cell's: tasks of training classes that no meta-step saw
-_STEP_SIZE_RULES = ("1/L", "mu/L^2")
 
 
 def run(settings: dict[str, Scalar]) -> list[Row]:
@@ -66,48 +64,68 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         `contraction_power`, (1 - alpha mu)^N; `diverged`, whether the training has met a number that is not finite: it
         ends there, and further rows are missing values.
     """
-    tasks = make_tasks(settings, "train")
-    learner, landscape = _learner(settings, tasks)
-    optimizer = make_optimizer(settings, learner)
-    train = train_step(learner, optimizer)
-    evaluate = _evaluation(settings, learner)
-    rows: list[Row] = []
-    batches = iter(_supply(_chosen(settings, (*_DECIDE_TASKS, "meta_batch_size"))))
-    done, diverged = 0, False
-    checkpoints = _checkpoints(settings)
-    for checkpoint in checkpoints:
-        losses = []
-        while done < checkpoint and not diverged:
-            losses.append(float(train(*next(batches))))
-            diverged = not math.isfinite(losses[-1])
-            done += 1
-        measured = dict.fromkeys(_measures(settings), math.nan) if diverged else evaluate()
-        diverged = diverged or not all(map(math.isfinite, measured.values()))
-        batch_loss = float(np.mean(losses)) if losses and not diverged else math.nan
-        rows.append(
-            {"meta_step": checkpoint}
-            | measured
-            | {"batch_loss": batch_loss, "diverged": diverged, "smoothness": math.nan}
-            | landscape
+    config, curvature = _with_step_size(settings)
+    tasks = build.make_tasks(config, "train")
+    learner = make_learner(config, tasks)
+    counts = _evaluation_counts(settings)
+    evaluations = list(
+        meta_train(
+            learner,
+            _training_batches(config.part(Data)),
+            evaluate_at=_checkpoints(settings),
+            evaluate=_evaluation(settings, config.part(Data), learner, counts),
         )
-    if settings["adapted_layers"] == 1:
-        rows[0]["smoothness"] = landscape["smoothness_max"]
-        if not diverged:
+    )
+    measures = [f"{split}_{name}" for split in counts for name in ("loss", "accuracy")]
+    alpha, steps = learner.inner_step_size, learner.inner_steps
+    landscape = {
+        "alpha": alpha,
+        **dataclasses.asdict(curvature),
+        "contraction_power": (1.0 - alpha * curvature.strong_convexity) ** steps,
+    }
+    rows: list[Row] = [
+        {"meta_step": one.meta_step}
+        | (one.measured or dict.fromkeys(measures, math.nan))
+        | {
+            "batch_loss": float(np.mean(one.losses))
+            if one.losses and not one.diverged
+            else math.nan
+        }
+        | {"diverged": one.diverged, "smoothness": math.nan}
+        | landscape
+        for one in evaluations
+    ]
+    if config.adapted_layers == 1:
+        rows[0]["smoothness"] = curvature.smoothness_max
+        if not rows[-1]["diverged"]:
             rows[-1]["smoothness"] = _curvature(learner, tasks).smoothness_max
     return rows
 
 
+def make_learner(config: Training, tasks: Tasks) -> MetaLearner:
+    """A learner with fresh weights, which depend on the seed and the network only, compiled for training."""
+    build.seed(config)
+    learner = build.make_learner(config, tasks)
+    compile_learner(
+        learner,
+        build.make_optimizer(config, learner),
+        regression=tasks.regression,
+        jit_compile=build.jit_compile(config, learner),
+    )
+    return learner
+
+
 @functools.lru_cache(maxsize=16)
-def _supply(settings: _Settings) -> tf.data.Dataset:
+def _training_batches(data: Data) -> tf.data.Dataset:
     """The meta-batches of training, from the first on: the same graph for all cells of a process that draw them."""
-    return make_tasks(dict(settings), "train").as_dataset()
+    return build.make_tasks(data, "train").as_dataset()
 
 
-def _checkpoints(settings: dict[str, Scalar]) -> list[int]:
+def _checkpoints(settings: dict[str, Any]) -> list[int]:
     """The meta-steps of the evaluations, the extra one included."""
-    steps = checkpoint_steps(_integer(settings, "meta_steps"), _integer(settings, "checkpoints"))
+    steps = checkpoint_steps(settings["meta_steps"], settings["checkpoints"])
     extra = settings.get("extra_checkpoint")
-    return sorted({*steps, int(extra)} if extra else steps)
+    return sorted({*steps, extra} if extra else steps)
 
 
 def checkpoint_steps(meta_steps: int, checkpoints: int) -> list[int]:
@@ -127,64 +145,19 @@ def checkpoint_steps(meta_steps: int, checkpoints: int) -> list[int]:
     return sorted({round(float(fraction) * meta_steps) for fraction in fractions})
 
 
-def train_step(learner: MetaLearner, optimizer: Any) -> Step:
-    """A compiled meta-step: inputs and query labels of B tasks -> the mean query loss before the update.
-
-    Args:
-        learner: what is trained.
-        optimizer: of its trainable variables, built.
-    """
-    variables = learner.trainable_variables
-
-    @tf.function
-    def step(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            losses = query_losses(learner(inputs, training=True), labels)
-            loss = tf.reduce_mean(losses)
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
-
-    return step
-
-
-def query_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy in nats [B, n_q] of logits [B, n_q, ways] and labels [B, n_q]."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-
-
-def _learner(settings: dict[str, Scalar], tasks: Tasks) -> tuple[MetaLearner, Row]:
-    """The learner with its inner step size, and what is known of the landscape that it starts in."""
-    wanted = settings["inner_step_size"]
-    is_rule = isinstance(wanted, str)
-    if is_rule and wanted not in _STEP_SIZE_RULES:
-        raise ValueError(
-            f"inner_step_size must be a number, {' or '.join(_STEP_SIZE_RULES)}. Received: {wanted!r}."
-        )
-    learner = make_learner(settings, tasks, inner_step_size=1.0 if is_rule else float(wanted))  # type: ignore[arg-type]
-    curvature = _Curvature(math.nan, math.nan, math.nan)
-    if is_rule or settings["adapted_layers"] == 1:
-        curvature = _curvature_at_start(_chosen(settings, _DECIDE_START))
-    alpha = curvature.step_size(str(wanted)) if is_rule else learner.inner_step_size
-    contraction = 1.0 - alpha * curvature.strong_convexity
-    return learner.replace(inner_step_size=alpha), {
-        "alpha": alpha,
-        "smoothness_median": curvature.smoothness_median,
-        "smoothness_max": curvature.smoothness_max,
-        "strong_convexity": curvature.strong_convexity,
-        "contraction_power": contraction**learner.inner_steps,
-    }
+# ---- Curvature, and step sizes that follow from it -------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class _Curvature:
     """L over tasks, median and largest, and the smallest mu."""
 
-    smoothness_median: float
-    smoothness_max: float
-    strong_convexity: float
+    smoothness_median: float = math.nan
+    smoothness_max: float = math.nan
+    strong_convexity: float = math.nan
 
     def step_size(self, rule: str) -> float:
-        """Alpha by one of _STEP_SIZE_RULES."""
+        """Alpha by a rule."""
         if rule == "1/L":
             return 1.0 / self.smoothness_max
         if not self.strong_convexity > 0:
@@ -195,24 +168,33 @@ class _Curvature:
         return self.strong_convexity / self.smoothness_max**2
 
 
+def _with_step_size(settings: dict[str, Scalar]) -> tuple[Training, _Curvature]:
+    """The config with its inner step size, and what is known of the landscape that the training starts in."""
+    config, rule = training_config(settings), step_size_rule(settings)
+    curvature = _Curvature()
+    if rule or config.adapted_layers == 1:
+        curvature = _curvature_at_start(
+            Training(**{name: getattr(config, name) for name in _DECIDE_START}, meta_batch_size=1)
+        )
+    if rule:
+        config = dataclasses.replace(config, inner_step_size=curvature.step_size(rule))
+    return config, curvature
+
+
 @functools.lru_cache(maxsize=64)
-def _curvature_at_start(settings: _Settings) -> _Curvature:
+def _curvature_at_start(config: Training) -> _Curvature:
     """That of fresh weights, measured once for all cells of a process that begin with them."""
-    # Neither alpha nor N nor the engine matters where no step is taken.
-    whole = dict(settings) | {"inner_steps": 1, "differentiation": "explicit", "meta_batch_size": 1}
-    tasks = make_tasks(whole, "train")
-    return _curvature(make_learner(whole, tasks, inner_step_size=1.0), tasks)
+    tasks = build.make_tasks(config, "train")
+    build.seed(config)
+    return _curvature(build.make_learner(config, tasks), tasks)
 
 
 def _curvature(learner: MetaLearner, tasks: Tasks) -> _Curvature:
     """The curvature of the inner loss at the weights of the moment, where every inner loop begins."""
-    from anil_tf.study.learner_losses import inner_problem
-    from anil_tf.theory.landscape import head_landscape
-
     inputs, _ = tasks.replace(meta_batch_size=_LANDSCAPE_TASKS).batch(0)
-    problem, start, shared = inner_problem(learner, inputs)
+    posed = pose(learner, inputs)
     # No step is taken: the curvature at the start, which does not depend on N.
-    measured = head_landscape(problem, start, shared, steps=0, step_size=1.0)
+    measured = head_landscape(posed.problem, posed.start, posed.shared, steps=0, step_size=1.0)
     return _Curvature(
         float(np.median(measured.smoothness_head)),
         float(np.max(measured.smoothness_head)),
@@ -220,69 +202,50 @@ def _curvature(learner: MetaLearner, tasks: Tasks) -> _Curvature:
     )
 
 
+# ---- Evaluation ------------------------------------------------------------------------------------------------------
+
+
 def _evaluation(
-    settings: dict[str, Scalar], learner: MetaLearner
+    settings: dict[str, Any], data: Data, learner: MetaLearner, counts: dict[str, int]
 ) -> Callable[[], dict[str, float]]:
-    """A function that measures the learner as it is: `_measures`."""
-    counts = _evaluation_counts(settings)
-    batches = {split: _evaluation_batches(settings, split, n) for split, n in counts.items()}
+    """A function that measures the learner as it is: loss and accuracy on each split."""
+    data = dataclasses.replace(
+        data,
+        queries=settings.get("evaluation_queries") or data.queries,
+        seed=data.seed + _EVALUATION_SEED,
+        meta_batch_size=_EVALUATION_BATCH,
+    )
+    batches = {split: _evaluation_batches(data, split, count) for split, count in counts.items()}
 
     @tf.function
     def measure(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = learner(inputs, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         hits = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-        by_task = query_losses(logits, labels), tf.cast(hits, tf.float32)
-        return tf.reduce_mean(by_task[0], axis=1), tf.reduce_mean(by_task[1], axis=1)
+        return tf.reduce_mean(losses, axis=1), tf.reduce_mean(tf.cast(hits, tf.float32), axis=1)
 
-    def split_means(split: str) -> dict[str, float]:
-        measured = [measure(*batch) for batch in batches[split]]
-        loss, accuracy = (
-            float(np.concatenate(parts)[: counts[split]].mean())
-            for parts in zip(*measured, strict=True)
-        )
-        return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+    def evaluate() -> dict[str, float]:
+        found: dict[str, float] = {}
+        for split, count in counts.items():
+            by_task = zip(*(measure(*batch) for batch in batches[split]), strict=True)
+            for name, parts in zip(("loss", "accuracy"), by_task, strict=True):
+                found[f"{split}_{name}"] = float(np.concatenate(parts)[:count].mean())
+        return found
 
-    return lambda: {name: value for split in counts for name, value in split_means(split).items()}
+    return evaluate
 
 
-def _evaluation_counts(settings: dict[str, Scalar]) -> dict[str, int]:
+def _evaluation_counts(settings: dict[str, Any]) -> dict[str, int]:
     """How many tasks of each split an evaluation has."""
-    counts = dict.fromkeys(("train", "test"), _integer(settings, "evaluation_tasks"))
+    counts = dict.fromkeys(("train", "test"), settings["evaluation_tasks"])
     for split in ("train", "validation"):
-        if settings.get(f"evaluation_{split}_tasks"):
-            counts[split] = _integer(settings, f"evaluation_{split}_tasks")
-    return counts
-
-
-def _measures(settings: dict[str, Scalar]) -> list[str]:
-    """What an evaluation measures, by the names of the columns."""
-    return [
-        f"{split}_{of}" for split in _evaluation_counts(settings) for of in ("loss", "accuracy")
-    ]
-
-
-def _evaluation_batches(settings: dict[str, Scalar], split: str, count: int) -> list[Element]:
-    """At least `count` tasks, the same for all cells of a seed."""
-    own = {
-        "queries": settings.get("evaluation_queries") or settings["queries"],
-        "seed": _integer(settings, "seed") + _EVALUATION_SEED,
-    }
-    drawn = _chosen(settings | own, _DECIDE_TASKS)
-    return _drawn(drawn, split, count)
+        counts[split] = settings.get(f"evaluation_{split}_tasks") or counts.get(split, 0)
+    return {split: count for split, count in counts.items() if count}
 
 
 @functools.lru_cache(maxsize=6)  # of both splits for three seeds
-def _drawn(settings: _Settings, split: str, count: int) -> list[Element]:
-    """Drawn once for all checkpoints, and for all cells that a process runs: a second or two each time."""
-    size = min(_EVALUATION_BATCH, count)
-    tasks = make_tasks(dict(settings), split, meta_batch_size=size)
+def _evaluation_batches(data: Data, split: str, count: int) -> list[Element]:
+    """At least `count` tasks, drawn once for all checkpoints and all cells of a process: a second or two each time."""
+    size = min(data.meta_batch_size, count)
+    tasks = build.make_tasks(data, split, meta_batch_size=size)
     return list(tasks.as_dataset().take(math.ceil(count / size)))
-
-
-def _chosen(settings: dict[str, Scalar], names: tuple[str, ...]) -> _Settings:
-    """Some of the settings, as what a cache can look up."""
-    return tuple((name, settings.get(name)) for name in names)
-
-
-def _integer(settings: dict[str, Scalar], name: str) -> int:
-    return int(settings[name])  # type: ignore[arg-type]

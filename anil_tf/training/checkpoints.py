@@ -178,14 +178,3 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             f"the checkpoint {path} does not fit this network and optimizer ({reason}); expected a "
             "checkpoint of the same run. Choose another run directory."
         ) from error
-
-
-def accumulators(learner: keras.Model) -> list[Any]:
-    """The values of the learner's running metrics, as arrays."""
-    return [variable.numpy() for variable in learner.metrics_variables]
-
-
-def set_accumulators(learner: keras.Model, values: list[Any]) -> None:
-    """Sets the learner's running metrics; Keras clears them at the beginning of an epoch."""
-    for variable, value in zip(learner.metrics_variables, values, strict=True):
-        variable.assign(value)

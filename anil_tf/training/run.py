@@ -27,12 +27,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from anil_tf.signals import Stopped, StopRequest
 from anil_tf.training import distribution
 from anil_tf.training.averaging import WeightAverage
-from anil_tf.training.checkpoints import Checkpoints, accumulators, set_accumulators
+from anil_tf.training.checkpoints import Checkpoints, Position
 from anil_tf.training.divergence import DivergenceGuard
 from anil_tf.training.logs import EpochLog, ProgressBar
-from anil_tf.training.signals import Stopped, StopRequest
+from anil_tf.training.trainer import compile_learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,7 @@ def run(
         if not restored:
             checkpoints.save()
         bar = ProgressBar(epochs * steps_per_epoch, checkpoints.meta_step, tasks.meta_batch_size)
-        guard = _guard(learner, checkpoints)
+        guard = DivergenceGuard(checkpoints, getattr(learner, "inner_step_size", None))
         keeper = _Keeper(
             checkpoints,
             guard,
@@ -142,7 +143,10 @@ def run(
             say=bar.say if writes and not quiet else lambda line: None,
             writes=writes,
         )
-        shown = [bar, _tensorboard(run_dir), *callbacks] if writes else []
+        tensorboard = keras.callbacks.TensorBoard(
+            os.path.join(run_dir, "tensorboard"), write_graph=False
+        )
+        shown = [bar, tensorboard, *callbacks] if writes else []
         # All workers exchange their weights for the averages, one looks at them.
         validated = _AfterEpoch(after_epoch if writes else None, average)
         try:
@@ -182,14 +186,11 @@ def _compile(
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Compiles the learner, and makes all variables now, so that a checkpoint can fill them."""
-    if tasks.regression:
-        loss: keras.losses.Loss = keras.losses.MeanSquaredError()
-        metrics = []
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    learner.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile)
-    optimizer.build(learner.trainable_variables)
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    metrics = [] if tasks.regression else [accuracy]
+    compile_learner(
+        learner, optimizer, regression=tasks.regression, metrics=metrics, jit_compile=jit_compile
+    )
     if metrics:
         labels, logits = tf.zeros([1, 1], tf.int32), tf.zeros([1, 1, tasks.ways])
         strategy.run(lambda: learner.compute_metrics(None, labels, logits))
@@ -201,20 +202,18 @@ def _fit(
     tasks: Any,
     validation_tasks: Any,
     *,
-    position: Any,
+    position: Position,
     epochs: int,
     steps_per_epoch: int,
     validation_steps: int,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
     """Finishes the epoch under way, if the run was stopped inside one, then does the others."""
+    parts = [(epochs, steps_per_epoch, callbacks)]
     if position.step:
-        restored = _RestoredMetrics(accumulators(learner))
-        starts = [(position.epoch + 1, steps_per_epoch - position.step, [restored, *callbacks])]
-    else:
-        starts = []
-    starts.append((epochs, steps_per_epoch, callbacks))
-    for last_epoch, steps, used in starts:
+        lacking = steps_per_epoch - position.step
+        parts.insert(0, (position.epoch + 1, lacking, [_RestoredMetrics(learner), *callbacks]))
+    for last_epoch, steps, used in parts:
         if position.epoch >= last_epoch:
             continue
         learner.fit(
@@ -255,14 +254,15 @@ class _AfterEpoch(keras.callbacks.Callback):
 
 
 class _RestoredMetrics(keras.callbacks.Callback):
-    """Puts back the running metrics that Keras clears at the beginning of an epoch."""
+    """Puts back the running metrics that a model has now, after Keras has cleared them for the epoch."""
 
-    def __init__(self, values: list[Any]):
+    def __init__(self, model: keras.Model):
         super().__init__()
-        self._values = values
+        self._values = [variable.numpy() for variable in model.metrics_variables]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        set_accumulators(self.model, self._values)
+        for variable, value in zip(self.model.metrics_variables, self._values, strict=True):
+            variable.assign(value)
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -325,18 +325,6 @@ class _Keeper(keras.callbacks.Callback):
             f"stopped by a signal after meta-step {self._checkpoints.meta_step} of {total}; saved "
             f"in {path}."
         )
-
-
-def _guard(learner: keras.Model, checkpoints: Checkpoints) -> DivergenceGuard:
-    return DivergenceGuard(
-        meta_step=lambda: checkpoints.meta_step,
-        last_checkpoint=lambda: checkpoints.latest,
-        inner_step_size=getattr(learner, "inner_step_size", None),
-    )
-
-
-def _tensorboard(run_dir: str) -> keras.callbacks.Callback:
-    return keras.callbacks.TensorBoard(os.path.join(run_dir, "tensorboard"), write_graph=False)
 
 
 def _save_model(learner: keras.Model, path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import anil_tf  # noqa: F401  (Keras finds what is registered)
 from anil_tf.deploy import exported
-from tests.compatibility.run_command import run_command
+from tests.command_line import start
 
 FOLDER = pathlib.Path(__file__).parent
 INPUTS = dict(np.load(FOLDER / "inputs.npz"))
@@ -53,7 +53,7 @@ def last_json(output):
 
 
 def succeed(*argv):
-    ended = run_command([str(word) for word in argv])
+    ended = start(*argv)
     assert ended.code == 0, ended.error
     return ended.output
 

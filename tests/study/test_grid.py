@@ -6,7 +6,6 @@ import pytest
 
 from anil_tf.study import grid
 from anil_tf.study.cell import Cell
-from tests.study import light_worker
 
 
 def _cell(function, alone=False, **settings):
@@ -16,13 +15,6 @@ def _cell(function, alone=False, **settings):
 WHOLE = [_cell("rows", seed=seed, data_dir="/somewhere") for seed in (0, 1)]
 FAILING, DYING = _cell("fail", seed=0), _cell("die", seed=0)
 ALONE = _cell("whereabouts", alone=True, seed=0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def workers_start_soon():
-    """No cell here needs TensorFlow."""
-    with light_worker.as_main():
-        yield
 
 
 @pytest.fixture(scope="module")

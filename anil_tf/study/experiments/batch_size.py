@@ -9,7 +9,7 @@ from anil_tf.study import figures, results, statistics, usual_setting
 from anil_tf.study.cell import Cell
 from anil_tf.study.claims import ATTRIBUTED, DERIVATION, REVIEWER, Above, Below, Claim, Within
 from anil_tf.study.experiment import Data, Experiment, Picture, Table
-from anil_tf.study.figures import Panel
+from anil_tf.study.figures import Panel, Series
 from anil_tf.study.scale import Scale
 from anil_tf.study.statistics import UNKNOWN, Interval
 from anil_tf.study.sweeps import TRAINING
@@ -187,16 +187,20 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
     return panels
 
 
+def inverse(points: Series, label: str) -> Series:
+    """What falls as 1/x from the first of some points on."""
+    x, y = np.asarray(points.x), np.asarray(points.y)
+    return figures.bound(x, y[0] * x[0] / x, label)
+
+
 def _variance_panel(rows: pd.DataFrame) -> Panel:
     series, x = [], "measured_batch_size"
-    sizes = np.sort(rows[x].unique())
-    for style, block in enumerate(BLOCKS):
+    for style, (block, label) in enumerate(zip(BLOCKS, ("1/B (theory)", ""), strict=True)):
         part = rows[rows["block"] == block]
         points = figures.geometric(part, x=x, y="variance", label=f"{block}, measured", style=style)
-        falling = np.asarray(points.y)[0] * sizes[0] / sizes
-        series += [points, figures.bound(sizes, falling, "" if style else "1/B (theory)")]
+        series += [points, inverse(points, label)]
     labels = ("tasks in a meta-batch, B", "variance of the meta-gradient", "noise")
-    return Panel(series, *labels, log_x=True, log_y=True, ticks=list(sizes))
+    return Panel(series, *labels, log_x=True, log_y=True, ticks=sorted(set(rows[x])))
 
 
 def _loss_panel(rows: pd.DataFrame, x: str, label: str, title: str, log_x: bool = False) -> Panel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from anil_tf.study import figures, results, statistics, usual_setting
@@ -176,12 +175,10 @@ def _panel(rows: pd.DataFrame, value: str, label: str, title: str) -> Panel:
         for style, varied in enumerate(VARIED)
     ]
     if is_variance:
-        numbers, values = np.asarray(series[-1].x), np.asarray(series[-1].y)
-        series.append(figures.bound(numbers, values[0] * numbers[0] / numbers, "1/number"))
-    ticks = sorted({int(number) for one in series for number in np.asarray(one.x)})
-    return Panel(
-        series, "images per class", label, title, log_x=True, log_y=is_variance, ticks=ticks
-    )
+        series.append(batch_size.inverse(series[-1], "1/number"))
+    ticks = sorted({*rows["shots"], *rows["queries"]})
+    labels = ("images per class", label, title)
+    return Panel(series, *labels, log_x=True, log_y=is_variance, ticks=ticks)
 
 
 _COLUMNS = {

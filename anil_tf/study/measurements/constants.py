@@ -13,12 +13,11 @@ from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.losses import inner_loss
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.models.structure import is_linear
-from anil_tf.study.learner_losses import task_losses
+from anil_tf.study.learner_losses import TaskLosses, task_losses
 from anil_tf.study.measurements.frozen_point import FrozenPoint
 from anil_tf.theory import linear_curvature
 from anil_tf.theory.bounds import Constants, softmax_constants
 from anil_tf.theory.landscape import block_landscape, concatenate
-from anil_tf.theory.task_derivatives import Loss
 
 # Second derivatives are taken evenly over the steps of the inner loop; by then it has gone most of its way.
 _SAMPLED_STEPS = 64
@@ -32,9 +31,14 @@ def head_constants(point: FrozenPoint) -> Constants:
     support, queries = point.features()
     squares = [float(np.max(np.sum(np.square(h), axis=-1))) for h in (support, queries)]
     limits = softmax_constants(math.sqrt(max(squares) + 1.0), point.l2)  # the 1 of the bias
+    assert is_linear(point.head), "only a linear head has closed forms"
+    how = {"dtype": point.head.variable_dtype, "loss": "cross_entropy"}
     curvatures = []
-    for problem, features in ((point.problem(), support), (point.problem(support=False), queries)):
-        assert isinstance(problem, LinearProblem), "only a linear head has closed forms"
+    for features, labels, l2 in (
+        (support, point.inputs["support_labels"], point.l2),
+        (queries, point.query_labels, 0.0),
+    ):
+        problem = LinearProblem.of_labels(labels, point.head.output_shape[-1], l2=l2, **how)
         found = linear_curvature.closed_forms(problem, point.start, [features])
         curvatures.append(found["smoothness_bound"].max())
     return dataclasses.replace(limits, smoothness=float(max(curvatures)))
@@ -54,24 +58,26 @@ def sampled_constants(point: FrozenPoint, *, steps: int, step_size: float) -> Co
     mu of a linear head is lambda for sure. See `block_landscape` for the points that are tried.
     """
     learner = point.learner(inner_steps=steps, inner_step_size=step_size)
-    found = [
-        block_landscape(
-            *task_losses(learner, point.inputs, point.query_labels, task),
-            steps=steps,
-            step_size=step_size,
-        )
-        for task in range(point.tasks)
-    ]
-    return _with_known_mu(concatenate(found).constants(), point)
+    losses = (
+        task_losses(learner, point.inputs, point.query_labels, task) for task in range(point.tasks)
+    )
+    return _worst_sampled(point, losses, steps, step_size)
 
 
 def sampled_head_constants(point: FrozenPoint, *, steps: int, step_size: float) -> Constants:
     """`sampled_constants` by the head alone, on features that stand still: tau is 0."""
-    found = [
-        block_landscape(*_head_losses(point, task), [], steps=steps, step_size=step_size)
-        for task in range(point.tasks)
-    ]
-    return _with_known_mu(concatenate(found).constants(), point)
+    support, queries = point.features()
+    losses = (_head_losses(point, support, queries, task) for task in range(point.tasks))
+    return _worst_sampled(point, losses, steps, step_size)
+
+
+def _worst_sampled(
+    point: FrozenPoint, losses: Iterable[TaskLosses], steps: int, step_size: float
+) -> Constants:
+    """The worst of what is met along the inner loop of each task; mu of a linear head is known."""
+    found = [block_landscape(*one, steps=steps, step_size=step_size) for one in losses]
+    constants = concatenate(found).constants()
+    return dataclasses.replace(constants, mu=point.l2) if is_linear(point.head) else constants
 
 
 def at_inverse_smoothness(
@@ -101,22 +107,19 @@ def at_inverse_smoothness(
         step_size = 1.0 / sampled.smoothness
 
 
-def _with_known_mu(constants: Constants, point: FrozenPoint) -> Constants:
-    return dataclasses.replace(constants, mu=point.l2) if is_linear(point.head) else constants
-
-
-def _head_losses(point: FrozenPoint, task: int) -> tuple[Loss, Loss, Tensors]:
-    """Support and query loss of one task as functions of the head, for `block_landscape`, and w_0."""
-    support, queries = (features[task] for features in point.features())
-    of_support, of_queries = point.inputs["support_labels"][task], point.query_labels[task]
+def _head_losses(
+    point: FrozenPoint, support: tf.Tensor, queries: tf.Tensor, task: int
+) -> TaskLosses:
+    """Support and query loss of one task as functions of the head alone, w_0, and no body."""
 
     def loss(w: Tensors, features: tf.Tensor, labels: tf.Tensor, l2: float) -> tf.Tensor:
-        return inner_loss(point.logits(w, features), labels, w, loss="cross_entropy", l2=l2)
+        outputs = point.logits(w, features[task])
+        return inner_loss(outputs, labels[task], w, loss="cross_entropy", l2=l2)
 
     def support_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
-        return loss(w, support, of_support, point.l2)
+        return loss(w, support, point.inputs["support_labels"], point.l2)
 
     def query_loss(w: Tensors, phi: Tensors) -> tf.Tensor:
-        return loss(w, queries, of_queries, 0.0)
+        return loss(w, queries, point.query_labels, 0.0)
 
-    return support_loss, query_loss, [part[task] for part in point.start]
+    return support_loss, query_loss, [part[task] for part in point.start], []

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from anil_tf.adaptation import explicit
 from anil_tf.adaptation.problem import InnerProblem, Tensors
 from anil_tf.adaptation.unrolled import descend
 from anil_tf.study.measurements.constants import head_constants
@@ -40,7 +39,7 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """
     point = frozen_point(settings)
     support, queries = point.features()
-    problem = point.problem()
+    problem = point.pose().problem
     constants = head_constants(point)
     step_size = 1.0 / constants.smoothness
     steps = doubling(settings["most_inner_steps"])
@@ -118,20 +117,13 @@ def head_gradient(
     point: FrozenPoint, support: tf.Tensor, queries: tf.Tensor, step_size: float, steps: int
 ) -> float:
     """|dL_D(w_N)/dw_0|, the largest over tasks, by Proposition 1."""
-    problem = point.problem()
+    problem = point.pose().problem
 
     @tf.function
     def gradient(start: Tensors) -> Tensors:
         with tf.GradientTape() as tape:
             tape.watch(start)
-            end = explicit.gradient_descent(
-                problem,
-                start,
-                [support],
-                steps=steps,
-                step_sizes=[step_size] * len(start),
-                differentiated_steps=steps,
-            )
+            end = point.adapted(problem, start, support, steps, step_size)
             loss = tf.reduce_sum(point.query_loss(end, queries))
         return tape.gradient(loss, start)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from anil_tf import MetaLearner
-from anil_tf.adaptation.losses import LOSSES
-from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
+from anil_tf.study.cell import Row
+from anil_tf.study.measurements.frozen_point import doubling, frozen_point
+from anil_tf.study.measurements.meta_gradient import blocks_of, meta_gradient
 
 
-def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def run(settings: dict[str, Any]) -> list[Row]:
     """Compares the two at N = 1, 2, 4, ...
 
     Args:
@@ -29,20 +28,20 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     point = frozen_point(settings)
     rows = []
     for steps in doubling(settings["most_inner_steps"]):
-        explicit, unrolled = (
-            _gradients(
-                point.learner(
-                    inner_steps=steps,
-                    inner_step_size=settings["inner_step_size"],
-                    differentiation=differentiation,
-                ),
-                point,
+        gradients = []
+        for engine in ("explicit", "unrolled"):
+            learner = point.learner(
+                inner_steps=steps,
+                inner_step_size=settings["inner_step_size"],
+                differentiation=engine,
             )
-            for differentiation in ("explicit", "unrolled")
-        )
+            gradients.append(
+                meta_gradient(learner, point.inputs, point.query_labels, blocks_of(learner))
+            )
+        explicit, unrolled = gradients
         rows += [
             {"prediction": "P10", "part": part, "inner_steps": steps}
-            | {"measured": relative_difference(explicit[part], unrolled[part])}
+            | {"measured": relative_difference(explicit[part].numpy(), unrolled[part].numpy())}
             for part in explicit
         ]
     return rows
@@ -51,17 +50,3 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def relative_difference(one: np.ndarray, other: np.ndarray) -> float:
     """|one - other| / |other|, Euclidean norms."""
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
-
-
-def _gradients(learner: MetaLearner, point: FrozenPoint) -> dict[str, np.ndarray]:
-    """The meta-gradient by head and by body, all entries in one vector each."""
-    parts = {"head": learner.head_variables, "body": learner.body_variables}
-    parts = {part: [v.value for v in variables] for part, variables in parts.items() if variables}
-    with tf.GradientTape() as tape:
-        logits = learner(point.inputs, training=False)
-        loss = LOSSES["cross_entropy"](logits, point.query_labels)
-    gradients = tape.gradient(loss, parts)
-    return {
-        part: np.concatenate([np.ravel(gradient) for gradient in of_part])
-        for part, of_part in gradients.items()
-    }

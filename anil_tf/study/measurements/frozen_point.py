@@ -14,15 +14,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import anil_tf
-from anil_tf import models
-from anil_tf.adaptation.linear_problem import LinearProblem
-from anil_tf.adaptation.losses import LOSSES, inner_loss
-from anil_tf.adaptation.problem import InnerProblem, TapedProblem, Tensors
+from anil_tf import MetaLearner, build
+from anil_tf.adaptation import explicit
+from anil_tf.adaptation.losses import LOSSES
+from anil_tf.adaptation.problem import InnerProblem, Tensors
+from anil_tf.embedding import embed_tasks
+from anil_tf.inner_loop import PosedProblem
 from anil_tf.models.normalization import Batch
 from anil_tf.models.pure_call import pure_call
-from anil_tf.models.structure import is_linear
-from anil_tf.study.learners import make_network, make_tasks
+from anil_tf.study.settings import training_config
 
 HIDDEN_UNITS = 16
 HEADS = ("linear", "two_layer", "all")
@@ -62,53 +62,57 @@ class FrozenPoint:
         inputs = {name: value[:tasks] for name, value in self.inputs.items()}
         return dataclasses.replace(self, inputs=inputs, query_labels=self.query_labels[:tasks])
 
+    def learner(self, **options: Any) -> MetaLearner:
+        """A learner on these parts; `options` as `MetaLearner` takes them."""
+        defaults = {"inner_l2": self.l2, "dtype": self.head.variable_dtype}
+        return MetaLearner(self.body, self.head, **(defaults | options))
+
+    def pose(self) -> PosedProblem:
+        """The loss of the head on the support, given the features; in closed form for a linear head."""
+        return self.learner().pose(self.inputs)
+
     def features(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Features of support [B, n_s, d] and queries [B, n_q, d]; batch statistics, if any, are the task's."""
         support, queries = self.inputs["support_images"], self.inputs["query_images"]
-        images = tf.cast(tf.concat([support, queries], axis=1), self.body.variable_dtype)
-        embedded = tf.stack(
-            [pure_call(self.body, None, task, statistics=Batch())[0] for task in images]
+        embedded, _ = embed_tasks(
+            self.body,
+            tf.concat([support, queries], axis=1),
+            Batch(),
+            dtype=self.head.variable_dtype,
+            tasks=tf.range(self.tasks),
         )
         return embedded[:, : support.shape[1]], embedded[:, support.shape[1] :]
 
-    def problem(self, *, support: bool = True, l2: float | None = None) -> InnerProblem:
-        """The loss of the head given features: of the support with its l2, or of the queries without.
-
-        A linear head has its closed form; a deeper one goes by tapes. Both share the features, s = [features].
-        """
-        labels = self.inputs["support_labels"] if support else self.query_labels
-        weight = (self.l2 if support else 0.0) if l2 is None else l2
-        if is_linear(self.head):
-            ways = self.head.output_shape[-1]
-            dtype = self.head.variable_dtype
-            return LinearProblem.of_labels(
-                labels, ways, dtype=dtype, loss="cross_entropy", l2=weight
-            )
-
-        def loss(adapted: Tensors, shared: Tensors, labels: Any, step: int) -> tf.Tensor:
-            outputs = self.logits(adapted, shared[0])
-            return inner_loss(outputs, labels, adapted, loss="cross_entropy", l2=weight)
-
-        return TapedProblem(loss, labels, mode="vectorized")
+    def adapted(
+        self,
+        problem: InnerProblem,
+        start: Tensors,
+        support: tf.Tensor,
+        steps: int,
+        step_size: float,
+    ) -> Tensors:
+        """w_N of every task, from `start` on its support features, differentiable by Proposition 1."""
+        return explicit.gradient_descent(
+            problem,
+            start,
+            [support],
+            steps=steps,
+            step_sizes=[step_size] * len(start),
+            differentiated_steps=steps,
+        )
 
     def query_loss(self, adapted: Tensors, query_features: tf.Tensor) -> tf.Tensor:
         """L_D of each task, [B], at its own head, tensors [B, ...]."""
-        losses = []
-        for i, (rows, labels) in enumerate(
-            zip(tf.unstack(query_features), tf.unstack(self.query_labels), strict=True)
-        ):
-            outputs = self.logits([tensor[i] for tensor in adapted], rows)
-            losses.append(LOSSES["cross_entropy"](outputs, labels))
+        tasks = zip(tf.unstack(query_features), tf.unstack(self.query_labels), strict=True)
+        losses = [
+            LOSSES["cross_entropy"](self.logits([part[i] for part in adapted], rows), labels)
+            for i, (rows, labels) in enumerate(tasks)
+        ]
         return tf.stack(losses)
 
     def logits(self, adapted: Tensors, features: tf.Tensor) -> tf.Tensor:
         """Outputs [rows, ways] of one task's head."""
         return pure_call(self.head, adapted, features, statistics=Batch())[0]
-
-    def learner(self, **options: Any) -> anil_tf.MetaLearner:
-        """A learner on these parts; `options` as `MetaLearner` takes them."""
-        defaults = {"inner_l2": self.l2, "dtype": self.head.variable_dtype}
-        return anil_tf.MetaLearner(self.body, self.head, **(defaults | options))
 
 
 def frozen_point(settings: Mapping[str, Any], *, dtype: str = "float64") -> FrozenPoint:
@@ -125,17 +129,18 @@ def frozen_point(settings: Mapping[str, Any], *, dtype: str = "float64") -> Froz
     Raises:
         ValueError: for an unknown body or head.
     """
-    tasks = make_tasks(settings, "train")
-    inputs, query_labels = tasks.batch(0)
-    keras.utils.set_random_seed(settings["seed"])
     if settings["head"] not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}. Received: {settings['head']!r}.")
+    layers = "all" if settings["head"] == "all" else 1
+    config = training_config(settings, adapted_layers=layers)
+    tasks = build.make_tasks(config, "train")
+    inputs, query_labels = tasks.batch(0)
+    build.seed(config)
     with _precision(dtype):
-        network = make_network(settings, tasks)
-        body, head = models.split(network, "all" if settings["head"] == "all" else 1)
+        body, head = build.make_network(config, tasks)
         if settings["head"] == "two_layer":
-            head = two_layers(int(body.output_shape[-1]), settings["ways"])
-    return FrozenPoint(body, head, inputs, query_labels, float(settings["inner_l2"]))
+            head = two_layers(int(body.output_shape[-1]), config.ways)
+    return FrozenPoint(body, head, inputs, query_labels, config.inner_l2)
 
 
 def two_layers(width: int, ways: int) -> keras.Model:

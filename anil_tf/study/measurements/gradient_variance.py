@@ -15,18 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from anil_tf import MetaLearner
+from anil_tf import MetaLearner, build
 from anil_tf.episodes import Tasks
-from anil_tf.study.cell import Row, Scalar
-from anil_tf.study.learners import make_learner, make_optimizer, make_tasks
-from anil_tf.study.training import query_losses, train_step
-
-Gradient = Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]
+from anil_tf.study.cell import Row
+from anil_tf.study.measurements.meta_gradient import blocks_of, meta_gradient
+from anil_tf.study.settings import training_config
+from anil_tf.study.training import make_learner
+from anil_tf.training import meta_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,20 +56,7 @@ class Size:
         return cls(*numbers)
 
 
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """Of R vectors drawn alike.
-
-    Attributes:
-        variance: trace of their covariance, unbiased.
-        squared_norm: of their expectation, unbiased.
-    """
-
-    variance: float
-    squared_norm: float
-
-
-def run(settings: dict[str, Scalar]) -> list[Row]:
+def run(settings: dict[str, Any]) -> list[Row]:
     """Trains, freezes, and measures the variance of the meta-gradient.
 
     Args:
@@ -82,99 +69,64 @@ def run(settings: dict[str, Scalar]) -> list[Row]:
         `measured_shots`, `measured_queries`, `variance`, `squared_norm`, and `parameters`, the length of the vector.
         Sizes do not influence each other: each has meta-batches of its own, at the same frozen parameters.
     """
-    tasks = make_tasks(settings, "train")
-    learner = _trained(settings, tasks)
-    gradient = meta_gradient(learner)
+    config = training_config(settings)
+    tasks = build.make_tasks(config, "train")
+    learner = make_learner(config, tasks)
+    # The training that `training.run` does with the same settings.
+    list(meta_train(learner, tasks.as_dataset(), evaluate_at=[settings["meta_steps"]]))
     rows: list[Row] = []
-    for size in map(Size.parse, str(settings["sizes"]).split()):
-        drawn = _tasks_of(size, tasks)
-        for block, (spread, parameters) in measure(gradient, drawn, int(settings["draws"])).items():  # type: ignore[arg-type]
-            rows.append(
-                {
-                    "block": block,
-                    "measured_batch_size": size.tasks,
-                    "measured_shots": size.shots,
-                    "measured_queries": size.queries,
-                    "variance": spread.variance,
-                    "squared_norm": spread.squared_norm,
-                    "parameters": parameters,
-                }
-            )
+    for size in map(Size.parse, settings["sizes"].split()):
+        spreads = measure(learner, _tasks_of(size, tasks), settings["draws"])
+        rows += [
+            {
+                "block": block,
+                "measured_batch_size": size.tasks,
+                "measured_shots": size.shots,
+                "measured_queries": size.queries,
+            }
+            | spread
+            for block, spread in spreads.items()
+        ]
     return rows
 
 
-def meta_gradient(learner: MetaLearner) -> Gradient:
-    """A compiled function: inputs and query labels of B tasks -> the meta-gradient, "head" and "body", flat.
+def measure(learner: MetaLearner, tasks: Tasks, draws: int) -> dict[str, dict[str, float]]:
+    """The spread of each block of the meta-gradient over meta-batches 0, 1, ..., draws - 1.
 
     Args:
-        learner: at the parameters where it is to be taken; the function changes none of them.
+        learner: at the parameters where it is to be taken, none of which changes.
+        tasks: what meta-batches are drawn from.
+        draws: R, 2 or more.
+
+    Returns:
+        For each block what `spread` returns.
     """
-    blocks = {"head": learner.head_variables, "body": learner.body_variables}
-    blocks = {name: variables for name, variables in blocks.items() if variables}
+    blocks = blocks_of(learner)
 
     @tf.function
     def gradient(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(query_losses(learner(inputs, training=True), labels))
-        found = tape.gradient(loss, blocks, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return {
-            name: tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-            for name, parts in found.items()
-        }
+        return meta_gradient(learner, inputs, labels, blocks, training=True)
 
-    return gradient
+    found = [gradient(*tasks.batch(step)) for step in range(draws)]
+    return {block: spread(np.stack([one[block] for one in found])) for block in blocks}
 
 
-def measure(gradient: Gradient, tasks: Tasks, draws: int) -> dict[str, tuple[Spread, int]]:
-    """The spread of each block of the meta-gradient over meta-batches 0, 1, ..., draws - 1, and its length.
+def spread(vectors: np.ndarray) -> dict[str, float]:
+    """How vectors [R, d] that were drawn alike scatter.
 
-    Args:
-        gradient: see `meta_gradient`.
-        tasks: what meta-batches are drawn from.
-        draws: R, 2 or more.
+    Returns:
+        `variance`, the trace of their covariance; `squared_norm`, of their expectation; both unbiased. `parameters`, d.
+
+    Raises:
+        ValueError: if they are fewer than two, which have no variance.
     """
-    moments: dict[str, Moments] = {}
-    for step in range(draws):
-        for block, vector in gradient(*tasks.batch(step)).items():
-            moments.setdefault(block, Moments()).add(vector.numpy())
-    return {block: (of.spread(), of.mean.size) for block, of in moments.items()}
-
-
-class Moments:
-    """Mean and scatter of vectors that come one by one, in float64 (Welford's recursion): none is kept."""
-
-    def __init__(self):
-        self.count = 0
-        self.mean = np.zeros(0)
-        self._scatter = 0.0
-
-    def add(self, vector: np.ndarray) -> None:
-        """Takes one more vector [d]."""
-        vector = np.asarray(vector, np.float64)
-        before = self.mean if self.count else np.zeros_like(vector)
-        self.count += 1
-        self.mean = before + (vector - before) / self.count
-        self._scatter += float((vector - before) @ (vector - self.mean))
-
-    def spread(self) -> Spread:
-        """Of the vectors so far.
-
-        Raises:
-            ValueError: if they are fewer than two, which have no variance.
-        """
-        if self.count < 2:
-            raise ValueError(f"a variance needs two draws or more, received {self.count}.")
-        variance = self._scatter / (self.count - 1)
-        return Spread(variance, float(self.mean @ self.mean) - variance / self.count)
-
-
-def _trained(settings: dict[str, Scalar], tasks: Tasks) -> MetaLearner:
-    """The learner after `meta_steps` of the training that `training.run` does with the same settings."""
-    learner = make_learner(settings, tasks, inner_step_size=float(settings["inner_step_size"]))  # type: ignore[arg-type]
-    train = train_step(learner, make_optimizer(settings, learner))
-    for step in range(int(settings["meta_steps"])):  # type: ignore[arg-type]
-        train(*tasks.batch(step))
-    return learner
+    draws, size = vectors.shape
+    if draws < 2:
+        raise ValueError(f"a variance needs two draws or more, received {draws}.")
+    vectors = vectors.astype(np.float64)
+    mean, variance = vectors.mean(axis=0), float(vectors.var(axis=0, ddof=1).sum())
+    squared_norm = float(mean @ mean) - variance / draws
+    return {"variance": variance, "squared_norm": squared_norm, "parameters": size}
 
 
 def _tasks_of(size: Size, tasks: Tasks) -> Tasks:

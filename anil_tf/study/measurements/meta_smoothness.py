@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from anil_tf import MetaLearner
-from anil_tf.adaptation import explicit, unrolled
-from anil_tf.adaptation.losses import LOSSES
+from anil_tf.adaptation import unrolled
 from anil_tf.adaptation.problem import TapedProblem, Tensors
+from anil_tf.study.cell import Row
 from anil_tf.study.measurements.constants import (
     at_inverse_smoothness,
     head_constants,
@@ -27,6 +27,7 @@ from anil_tf.study.measurements.constants import (
 )
 from anil_tf.study.measurements.curvature import Gradient, curvature
 from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
+from anil_tf.study.measurements.meta_gradient import meta_gradient
 from anil_tf.theory.bounds import Constants, Nonconvex, StronglyConvex
 from anil_tf.theory.flat import flatten, unflatten
 
@@ -35,7 +36,7 @@ COSINE = Constants(
 )
 
 
-def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def strongly_convex(settings: dict[str, Any]) -> list[Row]:
     """P3: the blocks ww and phiphi of L_meta at N = 1, 4, 16, ... and alpha = 1/L.
 
     The bound on ww holds for sure: its constants are closed forms of the features. That on phiphi takes constants met
@@ -63,7 +64,7 @@ def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
             ),
         }
         for block, (variables, bound) in of_blocks.items():
-            gradient, at = meta_gradient(learner, point, variables)
+            gradient, at = gradient_by_block(learner, point, variables)
             rows.append(
                 {"prediction": "P3", "block": block, "inner_steps": steps}
                 | {"measured": curvature(gradient, at), "bound": bound}
@@ -72,7 +73,7 @@ def strongly_convex(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def nonconvex(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def nonconvex(settings: dict[str, Any]) -> list[Row]:
     """P4 on real tasks: the curvature by a two-layer head, alpha fixed at c/L and falling as c/(L N).
 
     Args:
@@ -91,16 +92,14 @@ def nonconvex(settings: dict[str, Any]) -> list[dict[str, Any]]:
         steps=settings["most_inner_steps"],
         step_size=settings["step"] / at_start.smoothness,
     )
-    start = [part[0] for part in point.start]
 
     def measure(steps: int, step_size: float) -> float:
-        gradient, at = head_meta_gradient(point, features, start, steps, step_size)
-        return curvature(gradient, at)
+        return curvature(*gradient_by_head(point, features, steps, step_size))
 
     return _of_schedules("two_layer", settings, constants, measure)
 
 
-def worst_case(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def worst_case(settings: dict[str, Any]) -> list[Row]:
     """P4 where it must show: support and query loss cos(w), whose curvature at w = 0 is -L = -1 for good.
 
     Args:
@@ -117,7 +116,7 @@ def _of_schedules(
     settings: dict[str, Any],
     constants: Constants,
     measure: Callable[[int, float], float],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     rows = []
     for schedule in ("fixed", "falling"):
         for steps in doubling(settings["most_inner_steps"]):
@@ -132,22 +131,20 @@ def _of_schedules(
     return rows
 
 
-# ---- Meta-gradients --------------------------------------------------------------------------------------------------
+# ---- Gradients of L_meta as functions of a vector [1, P], and where that is now --------------------------------------
 
 
-def meta_gradient(
+def gradient_by_block(
     learner: MetaLearner, point: FrozenPoint, variables: Sequence[keras.Variable]
 ) -> tuple[Gradient, np.ndarray]:
-    """The gradient of L_meta by some variables of a learner, as a function of them, and where they are now."""
+    """By some variables of a learner."""
     like = _with_axis(variables)
     at = flatten(like).numpy()
 
     @tf.function
     def compute() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits = learner(point.inputs, training=False)
-            loss = LOSSES["cross_entropy"](logits, point.query_labels)
-        return flatten(_with_axis(tape.gradient(loss, [variable.value for variable in variables])))
+        inputs, labels = point.inputs, point.query_labels
+        return meta_gradient(learner, inputs, labels, {"block": variables})["block"][None]
 
     def assign(vector: np.ndarray) -> None:
         for variable, part in zip(variables, unflatten(tf.constant(vector), like), strict=True):
@@ -162,33 +159,23 @@ def meta_gradient(
     return gradient, at
 
 
-def head_meta_gradient(
-    point: FrozenPoint,
-    features: tuple[tf.Tensor, tf.Tensor],
-    start: Tensors,
-    steps: int,
-    step_size: float,
+def gradient_by_head(
+    point: FrozenPoint, features: tuple[tf.Tensor, tf.Tensor], steps: int, step_size: float
 ) -> tuple[Gradient, np.ndarray]:
-    """The gradient of L_meta by the head, as a function of it, and `start`; the body is not run again."""
+    """By the head alone; the body is not run again."""
     support, queries = features
-    problem = point.problem()
-    like = _with_axis(start)
+    problem = point.pose().problem
+    like = [part[:1] for part in point.start]
 
     @tf.function
     def compute(vector: tf.Tensor) -> tf.Tensor:
-        head = [part[0] for part in unflatten(vector, like)]
+        head = unflatten(vector, like)
         with tf.GradientTape() as tape:
             tape.watch(head)
-            end = explicit.gradient_descent(
-                problem,
-                [tf.broadcast_to(part, [point.tasks, *part.shape]) for part in head],
-                [support],
-                steps=steps,
-                step_sizes=[step_size] * len(head),
-                differentiated_steps=steps,
-            )
+            start = [tf.repeat(part, point.tasks, axis=0) for part in head]
+            end = point.adapted(problem, start, support, steps, step_size)
             loss = tf.reduce_mean(point.query_loss(end, queries))
-        return flatten(_with_axis(tape.gradient(loss, head)))
+        return flatten(tape.gradient(loss, head))
 
     return lambda vector: compute(tf.constant(vector)).numpy(), flatten(like).numpy()
 

@@ -9,16 +9,16 @@ asked.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from anil_tf.adaptation.losses import LOSSES
 from anil_tf.study.measurements.constants import head_constants
 from anil_tf.study.measurements.frozen_point import frozen_point
 from anil_tf.study.training import checkpoint_steps
+from anil_tf.training import compile_learner, meta_train, optimizers
 
 # Losses to reach, as shares of chance, log(ways): from the easiest to the hardest.
 SHARES = tuple(round(1 - 0.02 * n, 2) for n in range(1, 50))
@@ -44,19 +44,16 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     step_size = settings["step"] / smoothness
     step_size /= steps if settings["schedule"] == "falling" else 1
     learner = point.learner(inner_steps=steps, inner_step_size=step_size)
-    variables = [variable.value for variable in learner.trainable_variables]
-
-    @tf.function
-    def descend() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits = learner(point.inputs, training=False)
-            loss = LOSSES["cross_entropy"](logits, point.query_labels)
-        gradients = tape.gradient(loss, variables)
-        for variable, gradient in zip(variables, gradients, strict=True):
-            variable.assign_sub(settings["outer_step_size"] * gradient)
-        return loss
-
-    losses = [float(descend()) for _ in range(settings["meta_steps"] + 1)]
+    optimizer = optimizers.build(
+        learner,
+        optimizer="sgd",
+        step_size_body=settings["outer_step_size"],
+        step_size_head=settings["outer_step_size"],
+    )
+    compile_learner(learner, optimizer)
+    batches = itertools.repeat((point.inputs, point.query_labels))
+    (end,) = meta_train(learner, batches, evaluate_at=[settings["meta_steps"] + 1])
+    losses = end.losses + [math.nan] * (settings["meta_steps"] + 1 - len(end.losses))
     shared = {"alpha": step_size, "contraction_power": (1.0 - step_size * point.l2) ** steps}
     chance = math.log(settings["ways"])
     rows: list[dict[str, Any]] = [

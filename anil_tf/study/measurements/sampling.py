@@ -12,10 +12,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from anil_tf import build
 from anil_tf.episodes import Tasks
-from anil_tf.study.learners import make_tasks
 from anil_tf.study.measurements import constants, gradient_variance
 from anil_tf.study.measurements.frozen_point import FrozenPoint, doubling, frozen_point
+from anil_tf.study.settings import training_config
 from anil_tf.theory.bounds import Constants, StronglyConvex
 
 
@@ -44,17 +45,16 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for (steps, batch), tasks in drawn.items():
         learner = point.learner(inner_steps=steps, inner_step_size=step_size)
-        gradient = gradient_variance.meta_gradient(learner)
         bounds = {
             "head": StronglyConvex(closed, step_size, steps).head_gradient ** 2,
             "body": StronglyConvex(sampled, step_size, steps).body_gradient ** 2,
         }
-        spreads = gradient_variance.measure(gradient, tasks, draws)
+        spreads = gradient_variance.measure(learner, tasks, draws)
         rows += [
             {"prediction": "P8", "block": block, "inner_steps": steps, "batch": batch}
-            | {"measured": spread.variance, "bound": bounds[block] / batch}
+            | {"measured": spread["variance"], "bound": bounds[block] / batch}
             | {"alpha": step_size, "contraction": 1.0 - step_size * point.l2}
-            for block, (spread, _) in spreads.items()
+            for block, spread in spreads.items()
         ]
     return rows
 
@@ -74,4 +74,5 @@ def closed_constants(point: FrozenPoint, several: Iterable[Tasks], draws: int) -
 def _tasks(settings: dict[str, Any], steps: int, batch: int) -> Tasks:
     """Meta-batches of B tasks for one N, which share no seed with those for another N or B, or of another cell."""
     seed = (settings["seed"] + 1) * 2**32 + zlib.crc32(f"P8 {steps} {batch}".encode())
-    return make_tasks(settings, "train", meta_batch_size=batch, seed=seed)
+    config = training_config(settings, meta_batch_size=batch)
+    return build.make_tasks(config, "train", seed=seed)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anil_tf import episodes
 from anil_tf.study.experiment import Data
 from anil_tf.study.experiments import sample_size
 from anil_tf.study.experiments.batch_size import VARIANCE
 from anil_tf.study.experiments.sample_size import EXPERIMENT, TRAINING
 from anil_tf.study.scale import SCALES
+from tests.episodes.made_tasks import make_tasks
 from tests.study.experiments.made_results import tables, verdicts
 
 STEPS = (0, 4, 16, 60)
@@ -99,26 +99,18 @@ def test_half_of_the_results_gives_half_of_the_verdicts(kind):
     assert len(EXPERIMENT.pictures[0].panels(half)) == (1 if kind == VARIANCE else 2)
 
 
-@pytest.mark.parametrize(("shots", "queries"), [(1, 5), (5, 10)])
+@pytest.mark.parametrize(("shots", "queries"), [(1, 5), (10, 5), (5, 1), (5, 10)])
 def test_what_the_page_says_that_cells_share_is_what_tasks_share(shots, queries):
     """The same classes, each with its images in one order: the first are support, the next are queries."""
-    usual = episodes.load(
-        "glyphs", split="train", ways=5, shots=5, queries=5, meta_batch_size=2, seed=1
-    )
-    other = usual.replace(shots=shots, queries=queries)
-    (mine, _), (theirs, _) = usual.batch(3), other.batch(3)
-    ours, others = (
-        np.concatenate(
-            [
-                inputs[f"{part}_images"].numpy().reshape(2, 5, -1, *usual.image_shape)
-                for part in ("support", "query")
-            ],
-            axis=2,
-        )
-        for inputs in (mine, theirs)
-    )
-    count = min(ours.shape[2], others.shape[2])
-    np.testing.assert_array_equal(ours[:, :, :count], others[:, :, :count])
+
+    def images_of_classes(shots, queries):
+        inputs, _ = make_tasks([20] * 8, ways=5, shots=shots, queries=queries, seed=1).batch(3)
+        parts = [np.asarray(inputs[name]) for name in ("support_images", "query_images")]
+        return np.concatenate([part.reshape(len(part), 5, -1, 12) for part in parts], axis=2)
+
+    usual, other = images_of_classes(5, 5), images_of_classes(shots, queries)
+    count = min(usual.shape[2], other.shape[2])
+    np.testing.assert_array_equal(usual[:, :, :count], other[:, :, :count])
 
 
 @pytest.mark.parametrize("name", SCALES)

@@ -1,5 +1,7 @@
 """The frozen point: what it is made of, and that it is the same each time."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -34,13 +36,13 @@ def test_losses_on_features_are_those_of_the_learner(head):
 @pytest.mark.parametrize("head", ["linear", "two_layer"])
 def test_the_problem_has_the_gradient_of_the_loss(head):
     point = frozen_point(SETTINGS | {"head": head, "inner_l2": 0.0})
-    _, queries = point.features()
-    start = point.start
+    point = dataclasses.replace(point, query_labels=point.inputs["support_labels"])
+    posed, (support, _) = point.pose(), point.features()
     with tf.GradientTape() as tape:
-        tape.watch(start)
-        loss = tf.reduce_sum(point.query_loss(start, queries))
-    expected = tape.gradient(loss, start)
-    found = point.problem(support=False).gradient(start, [queries], 0)
+        tape.watch(posed.start)
+        loss = tf.reduce_sum(point.query_loss(posed.start, support))
+    expected = tape.gradient(loss, posed.start)
+    found = posed.problem.gradient(point.start, [support], 0)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 

@@ -13,9 +13,8 @@ from tests.study.measurements.settings import SETTINGS
 def test_gradient_by_the_learner_and_by_the_head_alone_agree():
     point = frozen_point(SETTINGS)
     learner = point.learner(inner_steps=2, inner_step_size=0.3)
-    gradient, at = meta_smoothness.meta_gradient(learner, point, learner.head_variables)
-    start = [part[0] for part in point.start]
-    other, same = meta_smoothness.head_meta_gradient(point, point.features(), start, 2, 0.3)
+    gradient, at = meta_smoothness.gradient_by_block(learner, point, learner.head_variables)
+    other, same = meta_smoothness.gradient_by_head(point, point.features(), 2, 0.3)
     np.testing.assert_allclose(at, same)
     moved = at + np.random.default_rng(0).normal(size=len(at))
     np.testing.assert_allclose(gradient(moved), other(moved), rtol=1e-9, atol=1e-12)

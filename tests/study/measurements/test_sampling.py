@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from anil_tf.study.learners import make_tasks
+from anil_tf import build
 from anil_tf.study.measurements import constants, sampling
 from anil_tf.study.measurements.frozen_point import frozen_point
+from anil_tf.study.settings import training_config
 from tests.study.measurements.settings import SETTINGS
 
 
@@ -27,7 +28,7 @@ def test_rows_stay_within_bounds_that_fall_as_one_over_b():
 
 def test_the_closed_constants_are_of_the_very_tasks_drawn():
     point = frozen_point(SETTINGS)
-    drawn = make_tasks(SETTINGS, "train", meta_batch_size=2, seed=7)
+    drawn = build.make_tasks(training_config(SETTINGS), "train", meta_batch_size=2, seed=7)
     found = sampling.closed_constants(point, [drawn], draws=3)
     single = []
     for step in range(3):

@@ -5,7 +5,7 @@ import os
 import pytest
 import tensorflow as tf
 
-from anil_tf.training.threads import share_out_cores
+from anil_tf.threads import share_out_cores
 
 
 @pytest.fixture
@@ -39,3 +39,13 @@ def test_a_core_to_a_task_and_more_where_there_are_more_cores_than_tasks(threads
 def test_the_environment_has_the_last_word(threads, name, monkeypatch):
     monkeypatch.setenv(name, "3")
     assert threads(cores=2, tasks=8) == {}
+
+
+def test_a_process_that_has_computed_keeps_its_threads(threads, monkeypatch):
+    def refuse(number):
+        raise RuntimeError("cannot be modified after initialization")
+
+    monkeypatch.setattr(
+        "anil_tf.training.threads.tf.config.threading.set_intra_op_parallelism_threads", refuse
+    )
+    share_out_cores(8)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from anil_tf.training.signals import StopRequest
+from anil_tf.signals import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
