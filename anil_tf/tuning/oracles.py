@@ -46,6 +46,13 @@ class Budget:
 class SearchOracle(keras_tuner.Oracle):
     """What is added to each of KerasTuner's oracles; see the head of this file.
 
+    Args:
+        budget: when to stop.
+        first: the values of the first trial; ignored where they lie outside of the space.
+        patience: seconds after which the trial of a silent worker goes to another one.
+        is_chief: whether workers in other processes have the trials.
+        **options: KerasTuner's.
+
     Attributes:
         space: what is searched.
         heard: when each worker was last heard of, by `time.monotonic`.
@@ -59,8 +66,8 @@ class SearchOracle(keras_tuner.Oracle):
         *,
         budget: Budget,
         first: Mapping[str, Value],
-        patience: float,
-        is_chief: bool,
+        patience: float = float("inf"),
+        is_chief: bool = False,
         **options: Any,
     ):
         super().__init__(**options)
@@ -233,36 +240,20 @@ _KINDS: dict[str, type[SearchOracle]] = {
 
 
 def make(
-    tuner: str,
-    space: keras_tuner.HyperParameters,
-    *,
-    budget: Budget,
-    epochs: int,
-    seed: int = 0,
-    first: Mapping[str, Value] | None = None,
-    patience: float = float("inf"),
-    is_chief: bool = False,
+    tuner: str, space: keras_tuner.HyperParameters, *, epochs: int, seed: int = 0, **options: Any
 ) -> SearchOracle:
     """Makes an oracle, without trials.
 
     Args:
         tuner: "random", "bayesian" or "hyperband".
         space: what is searched.
-        budget: when to stop.
         epochs: of the longest trial; Hyperband begins with shorter ones.
         seed: of the proposals.
-        first: the values of the first trial; ignored where they lie outside of the space.
-        patience: seconds after which the trial of a silent worker goes to another one.
-        is_chief: whether workers in other processes have the trials.
+        **options: those of `SearchOracle`.
     """
-    options: dict[str, Any] = {}
     if tuner == "hyperband":  # sweep after sweep, until the budget is spent
-        options = {"max_epochs": epochs, "hyperband_iterations": 10**6}
+        options |= {"max_epochs": epochs, "hyperband_iterations": 10**6}
     return _KINDS[tuner](
-        budget=budget,
-        first=first or {},
-        patience=patience,
-        is_chief=is_chief,
         objective=keras_tuner.Objective("accuracy", "max"),
         hyperparameters=space,
         seed=seed + 1,  # KerasTuner takes 0 for none

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
@@ -21,6 +21,7 @@ from anil_tf.tuning.oracles import SearchOracle
 from anil_tf.tuning.score import Score
 from anil_tf.tuning.search_space import Value
 
+Signs = Callable[[str], contextlib.AbstractContextManager[Callable[[], None]]]
 _IDLE_SECONDS = 0.5  # between questions of a worker for which there is no trial at the moment
 
 
@@ -83,14 +84,15 @@ def search(
         oracle.reload()
     if role.kind == "worker":
         with distributed.chief_needed(role.address):
-            _run_trials(tuner, run, oracle.space, role, timeout, on_change)
+            signs = functools.partial(distributed.signs_of_life, tuner.oracle, timeout=timeout)
+            _run_trials(tuner, run, role.name, oracle.space, signs, on_change)
     elif role.kind == "chief":
         distributed.claim(role.address)
         if not oracle.is_over:
             distributed.serve(tuner.search, oracle, timeout=timeout, on_change=on_change)
     else:
         try:
-            _run_trials(tuner, run, oracle.space, role, timeout, on_change)
+            _run_trials(tuner, run, role.name, oracle.space, _no_signs, on_change)
         finally:
             oracle.save()  # the time spent
     if oracle.failed_in_a_row >= oracles.MOST_FAILURES:
@@ -102,21 +104,24 @@ def search(
 def _run_trials(
     tuner: _Tuner,
     run: Callable[[Trial], Score],
+    name: str,
     space: keras_tuner.HyperParameters,
-    role: Role,
-    timeout: float,
+    signs_of_life: Signs,
     on_change: Callable[[], None],
 ) -> None:
     """KerasTuner's loop over trials; its own would count a trial as failed whose chief is away."""
     oracle = tuner.oracle  # in a worker the way to the chief's
-    while (trial := oracle.create_trial(role.name)).status != TrialStatus.STOPPED:
+    while (trial := oracle.create_trial(name)).status != TrialStatus.STOPPED:
         if trial.status == TrialStatus.IDLE:
             time.sleep(_IDLE_SECONDS)
             continue
         on_change()
+        values = trial.hyperparameters.values
+        kept = search_space.rounded(space, values)
+        length, shorter = values.get("tuner/epochs"), values.get("tuner/trial_id")
         try:
-            with _signs_of_life(oracle, trial, role, timeout) as on_step:
-                score = run(_trial(trial, space, on_step))
+            with signs_of_life(trial.trial_id) as on_step:
+                score = run(Trial(trial.trial_id, kept, length, shorter, on_step))
         except Stopped:
             raise
         except Exception as error:
@@ -129,16 +134,8 @@ def _run_trials(
         on_change()
 
 
-def _signs_of_life(oracle: Any, trial: Any, role: Role, timeout: float) -> Any:
-    if role.kind == "worker":
-        return distributed.signs_of_life(oracle, trial.trial_id, timeout)
+def _no_signs(trial_id: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
     return contextlib.nullcontext(lambda: None)
-
-
-def _trial(trial: Any, space: keras_tuner.HyperParameters, on_step: Callable[[], None]) -> Trial:
-    values = trial.hyperparameters.values
-    epochs, goes_on_from = values.get("tuner/epochs"), values.get("tuner/trial_id")
-    return Trial(trial.trial_id, search_space.rounded(space, values), epochs, goes_on_from, on_step)
 
 
 def _tell(error: Exception, name: str, folder: str) -> None:

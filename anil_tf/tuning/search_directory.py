@@ -62,7 +62,7 @@ class SearchDirectory:
         """
         if not self.exists:
             return
-        before = flagfile.read(Tune, self.file("flags.txt"))
+        before = flagfile.read(Tune, self.file("flags.txt"), output_dir=config.output_dir)
         for name, (old, new) in flagfile.differences(before, config).items():
             if name != "data_dir" or config.dataset == "image_folder":
                 raise ValueError(

@@ -19,7 +19,7 @@ import PIL.Image
 import pytest
 
 from anil_tf import tuning
-from anil_tf.commands import launcher, trial, tune
+from anil_tf.commands import launcher, program, trial, tune
 from anil_tf.commands.train import train
 from anil_tf.config import InputError, Train, Tune, flagfile, flags
 from anil_tf.config.errors import EXIT_STOPPED
@@ -149,7 +149,7 @@ def test_a_search_leaves_its_files_and_a_table_best_first(search):
     first = next(row for row in rows if row["trial"] == "0000")
     assert (first["inner_step_size"], first["inner_steps"]) == ("0.1", "3"), "as the flags say"
     lines = output.splitlines()
-    assert lines[-1].startswith("Next: anil_tf train --flagfile=")
+    assert lines[-1].startswith(f"Next: {program.command('train')} --flagfile=")
     assert rows[0]["trial"] in lines[-2] and "±" in lines[-2]
 
 
@@ -181,7 +181,8 @@ def test_best_flags_repeat_the_best_trial_at_full_length(search, tmp_path):
     assert str(config.inner_step_size) == best["inner_step_size"]
     assert str(config.inner_steps) == best["inner_steps"] and config.epochs == 4
     text = (folder / "best.flags").read_text()
-    assert text.startswith(f"# The best of 4 trials by anil_tf tune: trial {best['trial']}, ")
+    tuned = f"# The best of 4 trials by {program.command('tune')}: trial {best['trial']}, "
+    assert text.startswith(tuned)
     assert "\n--run_dir=" not in text and "\n--epochs=4\n" in text
     train(config)
     trial = (folder / "trials" / best["trial"] / "metrics.csv").read_text().splitlines()
@@ -255,13 +256,13 @@ def test_a_trial_makes_known_each_step_and_one_that_diverges_is_a_finding(config
         (["--search_filters=4,8", "--body=resnet12"], "--search_filters=4,8: --body=resnet12"),
         (
             ["--search_first_order", "--differentiation=truncated"],
-            "--search_first_order=true: the same as",
+            "--search_first_order: the same as",
         ),
         (
             ["--search_first_order", "--differentiation=first_order"],
-            "--search_first_order=true: --differentiation=first_order leaves",
+            "--search_first_order: --differentiation=first_order leaves",
         ),
-        (["--search_first_order", "--head=nil"], "--search_first_order=true: --head=nil"),
+        (["--search_first_order", "--head=nil"], "--search_first_order: --head=nil"),
         (
             ["--head=ridge", "--inner_l2=1", *RANGES],
             "--search_inner_step_size=0.01:1.0: --head=ridge",

@@ -9,16 +9,16 @@ RANGES = {
     "inner_step_size": Range(0.01, 1.0),
     "inner_steps": Range(1, 20),
     "inner_l2": Range(0.0, 0.1),
-    "filters": Choices((16, 32, 64)),
     "first_order": True,
+    "filters": Choices((16, 32, 64)),
 }
 SPACE = search_space.make(RANGES)
 GIVEN = {
     "inner_step_size": 0.1,
     "inner_steps": 5,
     "inner_l2": 0.0,
-    "filters": 32,
     "first_order": True,
+    "filters": 32,
 }
 
 
@@ -51,7 +51,7 @@ def test_values_are_of_their_own_types_and_within():
         "filters": 32,
         "first_order": True,
     }
-    assert [type(value) for value in rounded.values()] == [float, int, int, bool]
+    assert [type(value) for value in rounded.values()] == [float, int, bool, int]
     assert search_space.rounded(SPACE, {"tuner/epochs": 3}) == {}
 
 
