@@ -11,17 +11,6 @@ from anil_tf.models import conv4, mlp, split
 
 WAYS, SHOTS, QUERIES, TASKS = 3, 2, 2, 3
 
-# Published algorithms that take gradient steps, as settings of one MetaLearner.
-DESCENTS = {
-    "ANIL": {},
-    "ANIL, zero": {"head_initialization": "zero"},
-    "ANIL, prototype": {"head_initialization": "prototype"},
-    "two layers": {"adapted_layers": 2},
-    "MAML": {"adapted_layers": "all"},
-    "Meta-SGD": {"adapted_layers": "all", "learned_inner_step_size": "per_variable"},
-    "BOIL": {"adapted_layers": "all", "frozen_in_adaptation": "head"},
-}
-
 
 @contextlib.contextmanager
 def precision(policy):
@@ -62,9 +51,12 @@ def tensors(batch, dtype):
 
 
 def smooth_learner(adapted_layers=1, **options):
-    """A small network that is smooth everywhere, so that finite differences mean something."""
+    """A small network that is smooth everywhere, so that finite differences mean something.
+
+    Its head is wider than the support has rows, so that gradient descent on it stays in their span.
+    """
     keras.utils.set_random_seed(1)
-    model = mlp(input_shape=(4,), classes=WAYS, units=(5, 6), activation="tanh")
+    model = mlp(input_shape=(4,), classes=WAYS, units=(5, 8), activation="tanh")
     body, head = split(model, adapted_layers)
     options = {
         "inner_steps": 3,

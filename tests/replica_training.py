@@ -14,13 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import anil_tf  # noqa: E402
 
-WAYS, TASKS, STEPS = 3, 4, 3
+WAYS, TASKS, STEPS, SHAPE = 3, 4, 3, (6, 6, 1)
 
 
 def meta_batches() -> tf.data.Dataset:
     rng = np.random.default_rng(0)
     labels = np.tile(np.repeat(np.arange(WAYS), 2), (STEPS, TASKS, 1)).astype("int32")
-    images = rng.integers(0, 256, size=[2, STEPS, TASKS, 2 * WAYS, 16, 16, 1], dtype=np.uint8)
+    images = rng.integers(0, 256, size=[2, STEPS, TASKS, 2 * WAYS, *SHAPE], dtype=np.uint8)
     inputs = {"support_images": images[0], "support_labels": labels, "query_images": images[1]}
     return tf.data.Dataset.from_tensor_slices((inputs, labels)).repeat()
 
@@ -43,10 +43,12 @@ def main(name: str, output: str | Path) -> None:
     with strategy.scope():
         keras.utils.set_random_seed(0)
         # Dropout in body and head: its masks go by the number of the task, wherever it is computed.
-        model = anil_tf.models.resnet12(
-            input_shape=(16, 16, 1), classes=WAYS, filters=(4, 4, 4, 4), dropout=0.2
-        )
-        learner = anil_tf.MetaLearner(*anil_tf.models.split(model, 1), inner_steps=2)
+        layers = keras.layers
+        body = [layers.Conv2D(4, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+        body += [layers.Dropout(0.2), layers.Flatten()]
+        head = [layers.Dense(8, activation="tanh"), layers.Dropout(0.2), layers.Dense(WAYS)]
+        model = keras.Sequential([keras.Input(SHAPE), layers.Rescaling(1 / 255), *body, *head])
+        learner = anil_tf.MetaLearner(*anil_tf.models.split(model, 2), inner_steps=1)
         learner.compile(
             optimizer=keras.optimizers.SGD(0.1),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

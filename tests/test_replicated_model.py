@@ -58,17 +58,11 @@ def free_port():
 def test_two_processes_equal_one(alone, tmp_path):
     workers = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
     outputs = [tmp_path / "0.npz", tmp_path / "1.npz"]
-    finish(
-        *(
-            start(
-                "multi_worker",
-                output,
-                TF_CONFIG=json.dumps(
-                    {"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}}
-                ),
-            )
-            for i, output in enumerate(outputs)
-        )
-    )
+    processes = []
+    for index, output in enumerate(outputs):
+        task = {"type": "worker", "index": index}
+        cluster = json.dumps({"cluster": {"worker": workers}, "task": task})
+        processes.append(start("multi_worker", output, TF_CONFIG=cluster))
+    finish(*processes)
     for output in outputs:
         assert_same(np.load(output), alone)

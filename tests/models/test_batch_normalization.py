@@ -44,21 +44,13 @@ def up_to_second(operation, dtype):
     return [outputs, mean, variance], first, outer.gradient(value, inputs)
 
 
-def test_outputs_and_two_derivatives_equal_plain_operations():
-    for one, other in zip(
-        tf.nest.flatten(up_to_second(fused, tf.float32)),
-        tf.nest.flatten(up_to_second(plain, tf.float64)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6 * np.abs(other).max())
-
-
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_compiled_equals_eager(jit_compile):
-    compiled = tf.function(lambda: up_to_second(fused, tf.float32), jit_compile=jit_compile)()
-    for one, other in zip(
-        tf.nest.flatten(compiled), tf.nest.flatten(up_to_second(fused, tf.float32)), strict=True
-    ):
+def test_outputs_and_two_derivatives_equal_plain_operations(jit_compile):
+    """Eagerly, and compiled by XLA."""
+    computed = lambda: up_to_second(fused, tf.float32)  # noqa: E731
+    computed = tf.function(computed, jit_compile=True) if jit_compile else computed
+    exact = tf.nest.flatten(up_to_second(plain, tf.float64))
+    for one, other in zip(tf.nest.flatten(computed()), exact, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6 * np.abs(other).max())
 
 

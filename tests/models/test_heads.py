@@ -4,16 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anil_tf.adaptation.implicit import minimum
-from anil_tf.adaptation.over_tasks import over_tasks
 from anil_tf.config.heads import HEADS
 from anil_tf.models import mlp, split
-from anil_tf.models.heads.ridge import ridge_regression
 from anil_tf.models.normalization import Batch
-from tests.adaptation.problems import ROWS, WAYS, WIDTH, assert_close, linear_head, normal
+from tests.adaptation.problems import assert_close
 
 UNITS, CLASSES = (6, 5), 3
 FROM_EXAMPLES = [name for name, kind in HEADS.items() if kind.any_number_of_ways]
@@ -49,48 +46,37 @@ def answers(head, features, labels, queries, ways):
     return (kernel.numpy(), bias.numpy()), hidden, logits.numpy()
 
 
+@pytest.mark.parametrize("adapted_layers", [1, 3])
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
 def test_names_and_shapes_belong_to_the_tensors_of_the_start(name, adapted_layers):
     model = head_model(adapted_layers)
     head = make(name, model)
     features, labels, _ = task(model.input_shape[-1])
     tensors = head.start(tf.constant(features, tf.float32), tf.constant(labels), CLASSES, Batch())
-    layers = {1: 1, 2: 2, "all": 3}[adapted_layers]
-    assert len(head.adapted_names) == len(head.step_size_shapes) == len(tensors) == 2 * layers
+    assert len(head.adapted_names) == len(head.step_size_shapes) == len(tensors)
+    assert len(tensors) == 2 * adapted_layers and head.last_layer_tensors == 2
     assert head.adapted_names[-2:] == ["logits/kernel", "logits/bias"]
-    assert head.last_layer_tensors == 2
     for shape, tensor in zip(head.step_size_shapes, tensors, strict=True):
         np.broadcast_to(np.zeros(shape), tensor.shape)  # raises where they do not fit
         assert len(shape) == len(tensor.shape)
     treats_classes_alike = head.step_size_shapes[-2:] == [(UNITS[1], 1), (1,)]
     assert treats_classes_alike == HEADS[name].any_number_of_ways
-    assert (head.rows is None) == HEADS[name].any_number_of_ways
-    assert head.rows in (None, CLASSES)
+    assert head.rows == (None if treats_classes_alike else CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("name", "learned"),
-    [
-        ("free", {}),
-        ("zero", {}),
-        ("prototype", {"prototype_scale": 5**-0.5}),
-        ("ridge", {"ridge_scale": 10.0, "ridge_log_l2": np.log(0.3)}),
-        ("nil", {}),
-    ],
-)
-def test_each_head_learns_its_scalars(name, learned):
-    scalars = {}
-    make(name, head_model(), scalars)
-    assert {key: float(variable) for key, variable in scalars.items()} == pytest.approx(learned)
-    if learned:
-        assert not HEADS[name].fits_any_body
+LEARNED = {
+    "prototype": {"prototype_scale": 5**-0.5},
+    "ridge": {"ridge_scale": 10.0, "ridge_log_l2": np.log(0.3)},
+}
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_record_says_whether_the_last_layer_is_learned(name):
+def test_the_record_says_what_a_head_learns(name):
     model, scalars = head_model(), {}
     head = make(name, model, scalars)
+    values = {key: float(variable) for key, variable in scalars.items()}
+    assert values == pytest.approx(LEARNED.get(name, {}))
+    assert not (scalars and HEADS[name].fits_any_body)
     features, labels, _ = task(UNITS[1])
     with tf.GradientTape() as tape:
         tensors = head.start(tf.constant(features), tf.constant(labels), CLASSES, Batch())
@@ -106,36 +92,24 @@ def test_a_free_head_is_the_model_and_starts_at_its_variables():
     features = tf.ones([4, UNITS[0]])
     start = head.start(features, tf.constant([0, 1, 0, 1]), CLASSES, Batch())
     assert_close(start, model.trainable_variables, rtol=0)
-    np.testing.assert_allclose(
-        head(start, features, Batch())[0], model(features), rtol=1e-5, atol=1e-6
-    )
+    assert_close(head(start, features, Batch())[0], model(features), rtol=1e-5)
     assert head.learned_model is model
 
 
-def test_the_last_layer_that_starts_from_examples_is_not_learned():
-    assert make("zero", head_model(1)).learned_model is None
-    trunk = make("zero", head_model(2)).learned_model
-    assert [tuple(v.shape) for v in trunk.trainable_variables] == [UNITS, UNITS[1:]]
-
-
-@pytest.mark.parametrize("ways", [2, 11])
-def test_a_zero_head_starts_at_zero_for_any_ways(ways):
-    start, _, logits = answers(make("zero", head_model(2)), *task(UNITS[0], ways), ways)
-    assert [part.shape for part in start] == [(UNITS[1], ways), (ways,)]
+def test_a_zero_head_starts_at_zero_for_any_ways_and_learns_only_the_layers_below():
+    head = make("zero", head_model(2))
+    start, _, logits = answers(head, *task(UNITS[0], 4), 4)
+    assert [part.shape for part in start] == [(UNITS[1], 4), (4,)]
     assert not any(np.any(part) for part in (*start, logits))
+    assert [tuple(v.shape) for v in head.learned_model.trainable_variables] == [UNITS, UNITS[1:]]
+    assert make("zero", head_model(1)).learned_model is None
 
 
-@given(
-    ways=st.integers(2, 7),
-    shots=st.integers(1, 4),
-    factor=st.floats(0.05, 5.0),
-    seed=st.integers(0, 99),
-)
-def test_a_prototype_head_starts_as_the_classifier_by_distance_to_class_means(
-    ways, shots, factor, seed
-):
+@settings(max_examples=8)
+@given(ways=st.integers(2, 7), shots=st.integers(1, 4), seed=st.integers(0, 99))
+def test_a_prototype_head_starts_as_the_classifier_by_distance_to_class_means(ways, shots, seed):
     """Its logits are -s/2 |h - m_c|^2 up to a term that all classes share; hence equal probabilities."""
-    scalars = {}
+    scalars, factor = {}, 0.05 * (1 + seed)
     head = make("prototype", head_model(1 + seed % 2), scalars)
     scalars["prototype_scale"].assign(factor)
     features, labels, queries = task(UNITS[1 - seed % 2], ways, shots, seed)
@@ -143,15 +117,13 @@ def test_a_prototype_head_starts_as_the_classifier_by_distance_to_class_means(
     means = np.stack([support[labels == c].mean(axis=0) for c in range(ways)])
     difference = logits + 0.5 * factor * np.sum((hidden[:, None] - means) ** 2, axis=-1)
     # The layer below, if any, computes in float32.
-    np.testing.assert_allclose(
-        difference, np.tile(difference.mean(axis=1, keepdims=True), ways), atol=1e-5
-    )
+    shared = np.tile(difference.mean(axis=1, keepdims=True), ways)
+    np.testing.assert_allclose(difference, shared, atol=1e-5)
 
 
-@pytest.mark.parametrize("adapted_layers", [1, 2])
-def test_a_cosine_head_answers_with_ten_times_the_cosine_to_the_class_means(adapted_layers):
-    features, labels, queries = task(UNITS[2 - adapted_layers], 5)
-    head = make("nil", head_model(adapted_layers))
+def test_a_cosine_head_answers_with_ten_times_the_cosine_to_the_class_means():
+    features, labels, queries = task(UNITS[0], 5)
+    head = make("nil", head_model(2))
     (kernel, bias), (support, hidden), logits = answers(head, features, labels, queries, 5)
     means = np.stack([support[labels == c].mean(axis=0) for c in range(5)])
     np.testing.assert_allclose(kernel, means.T, rtol=1e-4, atol=1e-6)
@@ -170,7 +142,6 @@ def test_a_class_without_examples_gets_finite_logits(name):
     assert abs(float(logits[0, 1])) < 1e-6
 
 
-@pytest.mark.parametrize("name", FROM_EXAMPLES)
 @pytest.mark.parametrize(
     ("last", "named"),
     [
@@ -180,18 +151,18 @@ def test_a_class_without_examples_gets_finite_logits(name):
     ],
     ids=["activation", "other layer", "more behind it"],
 )
-def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(name, last, named):
+def test_heads_that_do_not_end_in_a_linear_dense_layer_are_refused(last, named):
     _, model = split(keras.Sequential([keras.Input((4,)), last]), 1)
-    with pytest.raises(ValueError, match=f"ends in a Dense layer.*Received.*{named}.*'free'"):
-        make(name, model)
+    for name in FROM_EXAMPLES:
+        with pytest.raises(ValueError, match=f"ends in a Dense layer.*Received.*{named}.*'free'"):
+            make(name, model)
     make("free", model)
 
 
 # ---- Ridge regression
 
 
-@pytest.mark.parametrize("ways", [3, 5])
-@pytest.mark.parametrize("adapted_layers", [1, 2])
+@pytest.mark.parametrize(("adapted_layers", "ways"), [(1, 3), (2, 5)])
 def test_ridge_solves_the_normal_equations_of_the_last_layers_inputs(adapted_layers, ways):
     """(H~^T H~ + r I) W = H~^T Y with r = lambda n C / 2, times the scale; H~ is H and a column of ones."""
     scalars = {}
@@ -218,46 +189,3 @@ def test_ridge_fits_numbers_as_they_are():
     targets = np.float32(features @ weights + 3)  # as data sets have them
     _, _, outputs = answers(make("ridge", head_model(), l2=1e-8), features, targets, queries, 2)
     np.testing.assert_allclose(outputs, queries @ weights + 3, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("l2", [0.0, -1.0])
-def test_ridge_needs_a_strength_to_start_from(l2):
-    assert HEADS["ridge"].needs_l2
-    with pytest.raises(ValueError, match=f"needs inner_l2 > 0.*Received: inner_l2={l2:g}"):
-        make("ridge", head_model(), l2=l2)
-
-
-def test_ridge_is_where_the_implicit_engine_arrives_derivatives_included():
-    _, problem, start, (features,) = linear_head("squared_error", l2=0.2)
-    ways_to_adapt = [
-        lambda: over_tasks(
-            lambda task: list(ridge_regression(task[0], task[1], 0.2)),
-            (features, problem._targets),
-            mode="vectorized",
-        ),
-        lambda: minimum(
-            problem, start, [features], solver="newton", tolerance=1e-12, step_sizes=[0.3, 0.3]
-        ),
-    ]
-    heads, gradients = [], []
-    for adapt in ways_to_adapt:
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            heads.append(adapt())
-            value = tf.add_n([tf.reduce_sum(tf.sin(part)) for part in heads[-1]])
-        gradients.append(tape.gradient(value, features))
-    assert_close(*heads, rtol=1e-9)
-    np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-12)
-
-
-def test_a_bias_common_to_all_targets_cancels_in_softmax():
-    """Why a ridge head learns no bias: it moves all logits of a query alike, so its gradient is zero."""
-    features, targets, queries = normal(0, ROWS, WIDTH), normal(1, ROWS, WAYS), normal(2, 4, WIDTH)
-
-    def logits(offset):
-        kernel, bias = ridge_regression(features, targets + offset, 0.3)
-        return queries @ kernel + bias
-
-    change = (logits(0.7) - logits(0.0)).numpy()
-    assert np.abs(change).max() > 0.1
-    np.testing.assert_allclose(change, np.repeat(change[:, :1], WAYS, axis=1), rtol=1e-9)

@@ -7,37 +7,38 @@ import pytest
 from anil_tf.models import conv4, mlp, resnet12, smooth_conv4, split
 from tests.learners import precision
 
-IMAGES = [(28, 28, 1), (84, 84, 3)]
+NARROW = {conv4: 2, resnet12: (2, 3, 4, 5)}
 
 
 def pixels(count, shape):
     return np.random.default_rng(0).integers(0, 256, size=(count, *shape)).astype("float32")
 
 
-def convolutions(model):
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+def layers(model, *kinds):
+    return [layer for layer in model.layers if type(layer).__name__ in kinds]
+
+
+def narrow(build, side=16, **options):
+    options = {"filters": NARROW[build]} | options
+    return build(input_shape=(side, side, 3), classes=5, **options)
 
 
 @pytest.mark.parametrize(
-    ("form", "input_shape"),
+    ("side", "options", "halving"),
     [
-        ("max", (84, 84, 3)),
-        ("average", (28, 28, 1)),
-        ("strided", (28, 28, 1)),
-        ("strided", (8, 8, 1)),
+        (84, {}, "MaxPooling2D"),
+        (28, {"pooling": "average"}, "AveragePooling2D"),
+        (28, {"strided": True}, "Conv2D"),
+        (8, {"strided": True}, "Conv2D"),
     ],
 )
-def test_conv4_halves_four_times(input_shape, form):
-    options = {"strided": True} if form == "strided" else {"pooling": form}
-    model = conv4(input_shape=input_shape, classes=5, filters=6, **options)
-    side = input_shape[0]
-    halved = [side := -(-side // 2) if form == "strided" else side // 2 for _ in range(4)]
-    maps = {"max": "MaxPooling2D", "average": "AveragePooling2D", "strided": "Conv2D"}[form]
-    outputs = [layer.output.shape for layer in model.layers if type(layer).__name__ == maps]
-    assert outputs == [(None, size, size, 6) for size in halved]
-    features = 6 if form == "strided" else 6 * halved[-1] ** 2
+def test_conv4_halves_four_times(side, options, halving):
+    model = narrow(conv4, side, **options)
+    sides = [side := -(-side // 2) if "strided" in options else side // 2 for _ in range(4)]
+    assert [layer.output.shape[1:3] for layer in layers(model, halving)] == [(n, n) for n in sides]
+    features = 2 if "strided" in options else 2 * sides[-1] ** 2
     assert split(model, 1)[1].input_shape == (None, features)
-    assert model(pixels(2, input_shape)).shape == (2, 5)
+    assert not any(layer.use_bias for layer in layers(model, "Conv2D")), "normalisation follows"
 
 
 def test_conv4_has_64_filters_by_default():
@@ -48,50 +49,34 @@ def test_conv4_has_64_filters_by_default():
     assert trainable == kernels + 4 * 2 * 64 + (256 * 5 + 5)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        conv4(input_shape=(16, 16, 3), classes=5, filters=2),
-        conv4(input_shape=(16, 16, 3), classes=5, filters=2, strided=True),
-        resnet12(input_shape=(16, 16, 3), classes=5, filters=(2, 2, 2, 2)),
-    ],
-    ids=["conv4", "strided", "resnet12"],
-)
-def test_no_bias_before_batch_normalisation(model):
-    assert len(convolutions(model)) >= 4
-    assert not any(layer.use_bias for layer in convolutions(model))
-    assert split(model, 1)[1].layers[-1].use_bias
-
-
-@pytest.mark.parametrize("input_shape", IMAGES)
-def test_resnet12_halves_at_each_block_and_averages(input_shape):
-    model = resnet12(input_shape=input_shape, classes=5, filters=(2, 3, 4, 5))
-    pooled = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
-    sizes = [input_shape[0] // 2**block for block in (1, 2, 3, 4)]
-    expected = [(None, n, n, width) for n, width in zip(sizes, (2, 3, 4, 5), strict=True)]
-    assert [layer.output.shape for layer in pooled] == expected
-    assert len(convolutions(model)) == 4 * (3 + 1)
+def test_resnet12_halves_at_each_block_averages_and_drops_out_only_in_training():
+    model = narrow(resnet12, side=84, dropout=0.5)
+    expected = [(None, n, n, width) for n, width in zip((42, 21, 10, 5), (2, 3, 4, 5), strict=True)]
+    assert [layer.output.shape for layer in layers(model, "MaxPooling2D")] == expected
+    assert len(layers(model, "Conv2D")) == 4 * (3 + 1)
+    assert not any(layer.use_bias for layer in layers(model, "Conv2D"))
     assert split(model, 1)[1].input_shape == (None, 5)
-    assert model(pixels(2, input_shape)).shape == (2, 5)
-
-
-def test_resnet12_has_the_published_widths_and_drops_out_only_in_training():
-    inputs = {"input_shape": (16, 16, 3), "classes": 5}
-    assert split(resnet12(**inputs), 1)[1].input_shape == (None, 640)
-    model = resnet12(**inputs, filters=(2, 2, 2, 2), dropout=0.5)
-    assert [type(layer).__name__ for layer in model.layers].count("Dropout") == 4
-    images = pixels(2, (16, 16, 3))
+    assert len(layers(model, "Dropout")) == 4
+    images = pixels(2, (84, 84, 3))
     np.testing.assert_array_equal(model(images), model(images))
 
 
-@pytest.mark.parametrize("input_shape", IMAGES)
-def test_smooth_conv4_halves_four_times_without_a_kink_or_batch_statistics(input_shape):
-    model = smooth_conv4(input_shape=input_shape, classes=5, filters=6)
-    side = input_shape[0] // 16
-    assert split(model, 1)[1].input_shape == (None, 6 * side**2)
-    kinds = {type(layer).__name__ for layer in model.layers}
-    assert not kinds & {"BatchNormalization", "ReLU", "MaxPooling2D"}
-    assert all(layer.activation is keras.activations.tanh for layer in convolutions(model))
+def test_resnet12_has_the_published_widths():
+    model = resnet12(input_shape=(16, 16, 3), classes=5)
+    widths = [layer.output.shape[-1] for layer in layers(model, "MaxPooling2D")]
+    assert widths == [64, 160, 320, 640]
+
+
+def test_smooth_conv4_halves_four_times_without_a_kink_or_batch_statistics(tmp_path):
+    model = smooth_conv4(input_shape=(28, 28, 1), classes=5, filters=6)
+    assert split(model, 1)[1].input_shape == (None, 6)
+    assert not layers(model, "BatchNormalization", "ReLU", "MaxPooling2D")
+    bent = [layer.activation is keras.activations.tanh for layer in layers(model, "Conv2D")]
+    assert len(bent) == 4 and all(bent)
+    model.save(tmp_path / "model.keras")
+    images = pixels(2, (28, 28, 1))
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(restored(images), model(images))
 
 
 def test_smooth_conv4_features_have_unit_scale_whatever_the_contrast():
@@ -109,38 +94,25 @@ def test_smooth_conv4_features_have_unit_scale_whatever_the_contrast():
     assert np.all(np.isfinite(body(np.full([1, 32, 32, 3], 255.0))))  # nothing in the picture
 
 
-@pytest.mark.parametrize("input_shape", [(1,), (7,), (4, 4, 2)])
-def test_mlp_takes_examples_of_any_shape(input_shape):
-    model = mlp(input_shape=input_shape, classes=3, units=(6, 5))
-    shapes = [tuple(v.shape) for v in model.trainable_variables]
-    size = int(np.prod(input_shape))
-    assert shapes == [(size, 6), (6,), (6, 5), (5,), (5, 3), (3,)]
-    assert model(pixels(2, input_shape)).shape == (2, 3)
-
-
-def test_mlp_scales_pixels_only_when_asked():
-    options = {"input_shape": (4,), "classes": 2, "units": (3,)}
+def test_mlp_takes_examples_of_any_shape_and_scales_pixels_only_when_asked():
+    options = {"input_shape": (2, 2, 2), "classes": 3, "units": (6, 5)}
     plain, scaled = mlp(**options), mlp(**options, scale_inputs=True)
+    shapes = [tuple(v.shape) for v in plain.trainable_variables]
+    assert shapes == [(8, 6), (6,), (6, 5), (5,), (5, 3), (3,)]
     scaled.set_weights(plain.get_weights())
-    x = pixels(5, (4,))
+    x = pixels(5, (2, 2, 2))
     np.testing.assert_allclose(scaled(x), plain(x / 255), rtol=1e-5, atol=1e-6)
     assert np.abs(scaled(x) - plain(x)).max() > 1e-2
 
 
-@pytest.mark.parametrize("build", [conv4, resnet12])
-def test_images_come_in_as_pixels(build):
-    """255 is white, whatever the precision: the first layer sees 0 to 1."""
-    model = build(input_shape=(16, 16, 3), classes=5, filters=2 if build is conv4 else (2,) * 4)
-    first = convolutions(model)[0]
-    seen = keras.Model(model.input, first.input)(pixels(4, (16, 16, 3)))
-    assert 0 <= np.min(seen) < 0.1 and 0.9 < np.max(seen) <= 1
-
-
-@pytest.mark.parametrize("build", [conv4, resnet12])
-def test_in_mixed_precision_the_body_is_bfloat16_and_the_logits_float32(build):
-    filters = 2 if build is conv4 else (2,) * 4
+@pytest.mark.parametrize("build", NARROW)
+def test_images_come_in_as_pixels_also_in_mixed_precision(build):
+    """255 is white: the first layer sees 0 to 1. The body is bfloat16, weights and logits are float32."""
     with precision("mixed_bfloat16"):
-        model = build(input_shape=(16, 16, 3), classes=5, filters=filters)
+        model = narrow(build)
+    first = layers(model, "Conv2D")[0]
+    seen = keras.ops.cast(keras.Model(model.input, first.input)(pixels(4, (16, 16, 3))), "float32")
+    assert 0 <= np.min(seen) < 0.1 and 0.9 < np.max(seen) <= 1
     body, head = split(model, 1)
     features = body(pixels(2, (16, 16, 3)))
     assert keras.backend.standardize_dtype(features.dtype) == "bfloat16"
@@ -159,11 +131,3 @@ def test_in_mixed_precision_the_body_is_bfloat16_and_the_logits_float32(build):
 def test_what_cannot_be_built_is_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(**({"input_shape": (32, 32, 3), "classes": 5} | options))
-
-
-def test_a_saved_smooth_conv4_answers_alike(tmp_path):
-    model = smooth_conv4(input_shape=(16, 16, 1), classes=3, filters=2)
-    model.save(tmp_path / "model.keras")
-    images = pixels(2, (16, 16, 1))
-    restored = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(restored(images), model(images))

@@ -10,17 +10,9 @@ from anil_tf.models.structure import kernel_layers
 
 
 def sequential():
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            layers.Conv2D(4, 3),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.Flatten(),
-            layers.Dense(6, activation="relu"),
-            layers.Dense(5),
-        ]
-    )
+    below = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU(), layers.Flatten()]
+    dense = [layers.Dense(6, activation="relu"), layers.Dense(5)]
+    return keras.Sequential([keras.Input((8, 8, 3)), *below, *dense])
 
 
 def nested():
@@ -53,34 +45,33 @@ def operations():
     return keras.Model(inputs, layers.Dense(5)(hidden))
 
 
-@pytest.mark.parametrize("build", [sequential, nested, transfer, residual, operations])
-@pytest.mark.parametrize("adapted_layers", [1, 2, "all"])
-def test_head_of_body_is_the_model(build, adapted_layers):
-    model = build()
-    body, head = split(model, adapted_layers)
-    inputs = np.random.default_rng(0).normal(size=[3, *model.input_shape[1:]]).astype("float32")
-    np.testing.assert_allclose(head(body(inputs)), model(inputs), rtol=1e-5, atol=1e-6)
-    variables = [id(v) for v in body.trainable_variables + head.trainable_variables]
-    assert sorted(variables) == sorted(id(v) for v in model.trainable_variables)
-
-
 def small_resnet12():
     return resnet12(input_shape=(32, 32, 3), classes=5, filters=(2, 3, 4, 5))
 
 
 @pytest.mark.parametrize(
-    ("build", "adapted_layers", "expected"),
+    ("build", "adapted_layers", "kernels"),
     [
         (sequential, 1, 1),
-        (sequential, 3, 3),
+        (sequential, "all", 3),
         (nested, 2, 2),
+        (nested, "all", 3),
+        (transfer, 2, 2),
+        (transfer, 3, 3),
         (residual, 1, 1),
+        (residual, 3, 3),
+        (operations, 1, 1),
         (small_resnet12, 2, 5),
     ],
 )
-def test_counts_layers_by_kernel(build, adapted_layers, expected):
-    _, head = split(build(), adapted_layers)
-    assert len(kernel_layers(head)) == expected
+def test_head_of_body_is_the_model_and_layers_count_by_kernel(build, adapted_layers, kernels):
+    model = build()
+    body, head = split(model, adapted_layers)
+    assert len(kernel_layers(head)) == kernels
+    inputs = np.random.default_rng(0).normal(size=[3, *model.input_shape[1:]]).astype("float32")
+    np.testing.assert_allclose(head(body(inputs)), model(inputs), rtol=1e-5, atol=1e-6)
+    variables = [id(v) for v in body.trainable_variables + head.trainable_variables]
+    assert sorted(variables) == sorted(id(v) for v in model.trainable_variables)
 
 
 @pytest.mark.parametrize("adapted_layers", [2, 3])
@@ -100,16 +91,14 @@ def test_normalisation_and_pooling_go_with_the_kernel_before_them():
 
 @pytest.mark.parametrize("form", ["argument", "layer", "activation", "operation"])
 def test_a_final_softmax_is_removed(form, caplog):
-    last: dict[str, list] = {
-        "argument": [layers.Dense(5, activation="softmax")],
-        "layer": [layers.Dense(5), layers.Softmax()],
-        "activation": [layers.Dense(5), layers.Activation("softmax")],
+    last = {
+        "argument": lambda x: layers.Dense(5, activation="softmax")(x),
+        "layer": lambda x: layers.Softmax()(layers.Dense(5)(x)),
+        "activation": lambda x: layers.Activation("softmax")(layers.Dense(5)(x)),
+        "operation": lambda x: keras.ops.softmax(layers.Dense(5)(x)),
     }
-    if form == "operation":
-        inputs = keras.Input((4,))
-        model = keras.Model(inputs, keras.ops.softmax(layers.Dense(5)(layers.Dense(6)(inputs))))
-    else:
-        model = keras.Sequential([keras.Input((4,)), layers.Dense(6), *last[form]])
+    images = keras.Input((4,))
+    model = keras.Model(images, last[form](layers.Dense(6)(images)))
     with caplog.at_level("INFO", logger="absl"):
         body, head = split(model, 1)
     inputs = np.random.default_rng(0).normal(size=[3, 4]).astype("float32")
@@ -119,24 +108,25 @@ def test_a_final_softmax_is_removed(form, caplog):
     assert np.abs(np.sum(logits, axis=1) - 1).min() > 1e-3
 
 
-def test_a_subclassed_model_is_refused_with_advice():
-    class Subclassed(keras.Model):
-        pass
-
-    with pytest.raises(ValueError, match=r"subclassed.*MetaLearner\(body, head\)"):
-        split(Subclassed(), 1)
+class Subclassed(keras.Model):
+    pass
 
 
-@pytest.mark.parametrize("adapted_layers", [0, 4, -1])
-def test_a_number_of_layers_the_model_lacks_is_refused(adapted_layers):
-    with pytest.raises(ValueError, match=f"must be 1 to 3.*Received: {adapted_layers}"):
-        split(sequential(), adapted_layers)
-
-
-def test_an_unbuilt_or_forked_model_is_refused():
-    with pytest.raises(ValueError, match="not built"):
-        split(keras.Sequential([layers.Dense(3)]), 1)
+def fork():
     inputs = keras.Input((4,))
-    fork = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
-    with pytest.raises(ValueError, match="2 outputs"):
-        split(fork, 1)
+    return keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
+
+
+@pytest.mark.parametrize(
+    ("build", "adapted_layers", "message"),
+    [
+        (Subclassed, 1, r"subclassed.*MetaLearner\(body, head\)"),
+        (sequential, 0, "must be 1 to 3.*Received: 0"),
+        (sequential, 4, "must be 1 to 3.*Received: 4"),
+        (lambda: keras.Sequential([layers.Dense(3)]), 1, "not built"),
+        (fork, 1, "2 outputs"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(build, adapted_layers, message):
+    with pytest.raises(ValueError, match=message):
+        split(build(), adapted_layers)
