@@ -9,7 +9,8 @@ import tensorflow as tf
 import anil_tf
 from anil_tf.models import conv4, mlp, split
 
-WAYS, SHOTS, QUERIES, TASKS = 3, 2, 2, 3
+# EXAMPLES of a class in the support, and as many in the queries.
+WAYS, EXAMPLES, TASKS = 3, 2, 3
 
 
 @contextlib.contextmanager
@@ -23,31 +24,18 @@ def precision(policy):
         keras.config.set_dtype_policy(before)
 
 
-def meta_batch(shape, tasks=TASKS, ways=WAYS, seed=0):
+def meta_batch(shape, tasks=TASKS, ways=WAYS, seed=0, dtype="float32"):
     """Inputs of a learner and the labels of the queries: each class is a centre, seen through noise."""
     rng = np.random.default_rng(seed)
-    labels = lambda count: np.tile(np.repeat(np.arange(ways), count), (tasks, 1)).astype("int32")  # noqa: E731
+    labels = np.repeat(np.arange(ways), EXAMPLES)
     centres = rng.normal(size=[tasks, ways, *shape])
-    images = lambda classes: np.stack(  # noqa: E731
-        [centres[t][classes[t]] + rng.normal(size=[classes.shape[1], *shape]) for t in range(tasks)]
+    support, query = (
+        tf.constant(centres[:, labels] + rng.normal(size=[tasks, len(labels), *shape]), dtype)
+        for _ in range(2)
     )
-    support_labels, query_labels = labels(SHOTS), labels(QUERIES)
-    return (
-        {
-            "support_images": images(support_labels),
-            "support_labels": support_labels,
-            "query_images": images(query_labels),
-        },
-        query_labels,
-    )
-
-
-def tensors(batch, dtype):
-    inputs, labels = batch
-    cast = {
-        k: tf.constant(v, dtype if v.dtype.kind == "f" else tf.int32) for k, v in inputs.items()
-    }
-    return cast, tf.constant(labels)
+    labels = tf.constant(np.tile(labels, (tasks, 1)), tf.int32)
+    inputs = {"support_images": support, "support_labels": labels, "query_images": query}
+    return inputs, labels
 
 
 def smooth_learner(adapted_layers=1, **options):

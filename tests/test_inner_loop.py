@@ -15,7 +15,6 @@ from tests.learners import (
     meta_gradient,
     precision,
     smooth_learner,
-    tensors,
 )
 
 TASKS = 2
@@ -29,7 +28,7 @@ def float64():
 
 
 def vectors(tasks=TASKS):
-    return tensors(meta_batch((4,), tasks=tasks), tf.float64)
+    return meta_batch((4,), tasks=tasks, dtype="float64")
 
 
 def of_engines(learner, inputs, labels, **options):
@@ -98,7 +97,7 @@ def test_explicit_equals_unrolled_for_filters():
     ]
     parts = split(keras.Sequential([keras.Input((5, 5, 1)), *layers]), "all")
     learner = anil_tf.MetaLearner(*parts, inner_steps=2, inner_step_size=0.3, dtype="float64")
-    batch = tensors(meta_batch((5, 5, 1), tasks=TASKS), tf.float64)
+    batch = meta_batch((5, 5, 1), tasks=TASKS, dtype="float64")
     assert_close(*of_engines(learner, *batch), rtol=1e-10)
 
 

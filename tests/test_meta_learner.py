@@ -11,7 +11,7 @@ from anil_tf.config.heads import HEADS
 from anil_tf.config.option import options as options_of
 from anil_tf.models import conv4, mlp, split
 from tests.learners import (
-    QUERIES,
+    EXAMPLES,
     TASKS,
     WAYS,
     conv_learner,
@@ -19,17 +19,12 @@ from tests.learners import (
     meta_gradient,
     precision,
     smooth_learner,
-    tensors,
 )
 
 IMAGES, VECTORS = (16, 16, 1), (4,)
 IMPLICIT = {"differentiation": "implicit", "inner_l2": 0.1}
 RIDGE = {"head_initialization": "ridge", "inner_l2": 1.0}
 NIL = {"head_initialization": "nil"}
-
-
-def batch(shape=IMAGES, **options):
-    return tensors(meta_batch(shape, **options), tf.float32)
 
 
 # ---- A call: one answer for one task, one meta-gradient for one meta-batch
@@ -42,7 +37,7 @@ def test_tasks_do_not_see_each_other_and_the_meta_gradient_is_their_mean(
     normalization, adapted_layers
 ):
     learner = conv_learner(adapted_layers, normalization=normalization, inner_steps=1)
-    inputs, labels = batch(tasks=2)
+    inputs, labels = meta_batch(IMAGES, tasks=2)
     whole, together = meta_gradient(learner, inputs, labels), learner(inputs)
     parts = []
     for t in range(2):
@@ -65,7 +60,7 @@ def test_tasks_do_not_see_each_other_and_the_meta_gradient_is_their_mean(
 )
 def test_compiled_by_xla_equals_eager(make, shape, options):
     learner = make(**options, ways=WAYS)
-    inputs, labels = batch(shape)
+    inputs, labels = meta_batch(shape)
     eager = meta_gradient(learner, inputs, labels)
     compiled = tf.function(meta_gradient, jit_compile=True)(learner, inputs, labels)
     for one, other in zip(eager, compiled, strict=True):
@@ -80,7 +75,7 @@ def test_compiled_by_xla_equals_eager(make, shape, options):
 def test_a_query_is_answered_whatever_its_neighbours(options):
     """Two tasks of one support and one first query, among other queries: one answer, except under `episode`."""
     learner = conv_learner(**{"inner_steps": 1} | options)
-    inputs, _ = batch(tasks=2)
+    inputs, _ = meta_batch(IMAGES, tasks=2)
     query, others = inputs["query_images"][:1, :1], inputs["query_images"][:, 1:]
     twice = lambda tensor: tf.repeat(tensor[:1], 2, axis=0)  # noqa: E731
     pair = {
@@ -98,13 +93,13 @@ def test_a_query_is_answered_whatever_its_neighbours(options):
 @pytest.mark.parametrize("head", [name for name in HEADS if HEADS[name].any_number_of_ways])
 def test_symmetric_heads_ignore_the_order_of_classes_and_take_any_ways(head):
     learner = smooth_learner(head_initialization=head, inner_l2=1.0)
-    inputs, _ = batch(VECTORS)
+    inputs, _ = meta_batch(VECTORS)
     renamed = inputs | {"support_labels": (inputs["support_labels"] + 1) % WAYS}
     rolled = np.roll(learner(inputs), 1, axis=2)
     np.testing.assert_allclose(rolled, learner(renamed), rtol=1e-4, atol=1e-4)
-    more, _ = batch(VECTORS, ways=7)
+    more, _ = meta_batch(VECTORS, ways=7)
     wide = more | {"support_labels": tf.cast(more["support_labels"], tf.int64)}
-    assert learner(more).shape == (TASKS, 7 * QUERIES, 7)
+    assert learner(more).shape == (TASKS, 7 * EXAMPLES, 7)
     np.testing.assert_array_equal(learner(wide), learner(more))
 
 
@@ -117,7 +112,7 @@ def test_dropout_draws_from_seed_step_and_task_and_is_off_elsewhere():
         made.compile(optimizer=keras.optimizers.SGD(0.0), loss="sparse_categorical_crossentropy")
         return made
 
-    inputs, _ = batch(VECTORS)
+    inputs, _ = meta_batch(VECTORS)
     one, same, other = learner(0), learner(0), learner(1)
     before = one(inputs, training=True)
     np.testing.assert_array_equal(before, one(inputs, training=True))
@@ -134,12 +129,12 @@ def test_dropout_draws_from_seed_step_and_task_and_is_off_elsewhere():
 def test_a_label_beyond_the_ways_is_refused():
     learner = smooth_learner(head_initialization="zero", ways=2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="below the number of ways"):
-        learner(batch(VECTORS)[0])
+        learner(meta_batch(VECTORS)[0])
 
 
 def test_a_mixed_policy_for_all_leaves_adaptation_exact():
     """Body and head in bfloat16 by a global policy: what joins them, and the logits, stay float32."""
-    inputs, _ = batch()
+    inputs, _ = meta_batch(IMAGES)
     with precision("mixed_bfloat16"):
         learner = conv_learner()
         assert learner(inputs).dtype == tf.float32
@@ -152,7 +147,7 @@ def test_a_frozen_layer_among_the_adapted_ones_stays():
     model = conv4(input_shape=IMAGES, classes=WAYS, filters=4)
     [layer for layer in model.layers if "batch" in layer.name][-1].trainable = False
     learner = anil_tf.MetaLearner(*split(model, 2), inner_steps=1)
-    gradients = meta_gradient(learner, *batch())
+    gradients = meta_gradient(learner, *meta_batch(IMAGES))
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
@@ -170,7 +165,7 @@ def compiled_learner(**options):
 
 
 def dataset(seed=0):
-    return tf.data.Dataset.from_tensors(batch(seed=seed)).repeat()
+    return tf.data.Dataset.from_tensors(meta_batch(IMAGES, seed=seed)).repeat()
 
 
 def test_fit_learns_and_never_retraces(monkeypatch):
@@ -192,7 +187,7 @@ def test_fit_learns_and_never_retraces(monkeypatch):
 def test_only_training_changes_variables_and_moving_statistics_move_once():
     learner = compiled_learner(adapted_layers=2)
     before = learner.get_weights()
-    inputs, _ = batch()
+    inputs, _ = meta_batch(IMAGES)
     learner.evaluate(dataset(), steps=1, verbose=0)
     learner.adapt(inputs["support_images"][0], inputs["support_labels"][0])
     for old, new in zip(before, learner.get_weights(), strict=True):
@@ -248,7 +243,7 @@ def test_a_saved_learner_trains_on(tmp_path):
     learner.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.settings() == learner.settings()
-    inputs, _ = batch()
+    inputs, _ = meta_batch(IMAGES)
     np.testing.assert_array_equal(learner(inputs), loaded(inputs))
     for one in (learner, loaded):
         one.fit(dataset(seed=1), steps_per_epoch=1, verbose=0)
@@ -274,7 +269,7 @@ def test_adaptation_survives_saving(options, tmp_path):
     assert loaded.get_config().keys() == learner.get_config().keys()
     assert loaded.settings() == learner.settings()
     ways = 5 if learner.adapted_head.rows is None else WAYS
-    inputs, _ = batch(VECTORS, tasks=1, ways=ways)
+    inputs, _ = meta_batch(VECTORS, tasks=1, ways=ways)
     np.testing.assert_array_equal(loaded(inputs), learner(inputs))
 
 
@@ -294,7 +289,7 @@ def test_a_learner_saved_with_first_order_is_read_as_what_it_was():
 )
 def test_adapt_answers_as_a_call_does(normalization, head_initialization):
     learner = conv_learner(2, normalization=normalization, head_initialization=head_initialization)
-    inputs, _ = batch(tasks=1)
+    inputs, _ = meta_batch(IMAGES, tasks=1)
     support = inputs["support_images"][0], inputs["support_labels"][0]
     logits = learner.adapt(*support, normalization=normalization).predict_logits(
         inputs["query_images"][0]
@@ -304,7 +299,7 @@ def test_adapt_answers_as_a_call_does(normalization, head_initialization):
 
 def test_adapt_takes_names_any_number_of_images_and_never_retraces():
     learner = conv_learner(head_initialization="prototype")
-    inputs, _ = batch(tasks=1)
+    inputs, _ = meta_batch(IMAGES, tasks=1)
     support = inputs["support_images"][0]
     classifier = learner.adapt(support, ["ant", "ant", "cat", "cat", "bee", "bee"])
     assert classifier.classes.tolist() == ["ant", "bee", "cat"]
@@ -360,7 +355,7 @@ def test_regression_with_squared_error(head_initialization):
 
 
 def test_any_learner_becomes_nil_on_the_same_body():
-    inputs, _ = batch(VECTORS, ways=5)
+    inputs, _ = meta_batch(VECTORS, ways=5)
     expected = smooth_learner(**NIL)(inputs)
     assert HEADS["nil"].fits_any_body
     for options in (IMPLICIT, RIDGE):

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from anil_tf.study.measurements.meta_gradient import blocks_of, meta_gradient
-from tests.learners import conv_learner, loss_of, meta_batch, smooth_learner, tensors
+from tests.learners import conv_learner, loss_of, meta_batch, smooth_learner
 
 
 def gradient_of(learner, inputs, labels):
@@ -15,7 +15,7 @@ def gradient_of(learner, inputs, labels):
 def test_the_meta_gradient_is_the_one_that_training_follows():
     keras.utils.set_random_seed(0)
     learner = smooth_learner()
-    inputs, labels = tensors(meta_batch((4,)), "float32")
+    inputs, labels = meta_batch((4,))
     with tf.GradientTape() as tape:
         loss = loss_of(learner, inputs, labels, training=True)
     blocks = {"head": learner.head_variables, "body": learner.body_variables}
@@ -29,7 +29,7 @@ def test_the_meta_gradient_is_the_one_that_training_follows():
 
 def test_where_all_layers_adapt_there_is_no_body_block():
     learner = smooth_learner(adapted_layers="all")
-    inputs, labels = tensors(meta_batch((4,)), "float32")
+    inputs, labels = meta_batch((4,))
     assert set(gradient_of(learner, inputs, labels)) == {"head"}
 
 
@@ -37,7 +37,7 @@ def test_measuring_moves_no_parameter_and_no_task_leaks_into_another():
     """With batch statistics of each task, the gradient of two tasks is the mean of their own gradients."""
     learner = conv_learner()
     before = [variable.numpy() for variable in learner.trainable_variables]
-    inputs, labels = tensors(meta_batch((16, 16, 1), tasks=2), "float32")
+    inputs, labels = meta_batch((16, 16, 1), tasks=2)
     both = gradient_of(learner, inputs, labels)
     single = [
         gradient_of(learner, {k: v[i : i + 1] for k, v in inputs.items()}, labels[i : i + 1])
