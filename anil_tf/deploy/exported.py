@@ -16,33 +16,17 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+
+from anil_tf.deploy.runtimes import Runtime
 
 MANIFEST = "export.json"
 # Images per pass of `predict`, `adapt_and_predict` and `embed`: bounds memory, whatever the number of images.
 _CHUNK = 256
 # What is read of export.json here, and in whatever uses an export.
 _NEEDED = ("format", "variants", "image_shape", "signatures", "ways", "state")
-
-
-class Runtime(Protocol):
-    """What a module of `anil_tf.deploy.runtimes` loads: the functions of one file, inputs checked."""
-
-    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        """Support images [n, ...] and labels [n] -> state."""
-
-    def predict(self, images: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Query images [m, ...] and state -> probabilities [m, ways]."""
-
-    def adapt_and_predict(
-        self, images: np.ndarray, labels: np.ndarray, queries: np.ndarray
-    ) -> np.ndarray:
-        """Support images, labels, query images [m, ...] -> probabilities [m, ways]."""
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Images [n, ...] -> features [n, d]."""
 
 
 class Exported:

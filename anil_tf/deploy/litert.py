@@ -66,6 +66,9 @@ examples any more. On a phone the same files run in LiteRT's libraries for Kotli
 def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
     """Writes `directory/model_VARIANT.tflite`; see `formats.Format`."""
     check(learner, options)
+    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
+
+    paths = {variant: directory / f"model_{variant}.tflite" for variant in VARIANTS}
     reference = agreement.reference(learner, options)  # in the learner's own precision
     with _body_in_float32(learner):
         signatures = _BuiltinSignatures(
@@ -73,17 +76,20 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         )
         with tempfile.TemporaryDirectory() as folder:
             _save(learner, signatures, folder)
-            for variant in VARIANTS:
-                _path(directory, variant).write_bytes(_convert(folder, signatures.names, variant))
-    tolerance = agreement.tolerance_of(learner)
+            for variant, path in paths.items():
+                path.write_bytes(_convert(folder, signatures.names, variant))
     differences = {
-        variant: _difference(
-            _path(directory, variant), reference, tolerance if variant == "float32" else None
+        variant: agreement.largest_difference(
+            LiteRTRuntime(path),
+            reference,
+            name=path.name,
+            adapts=True,
+            tolerance=agreement.tolerance_of(learner) if variant == "float32" else None,
         )
-        for variant in VARIANTS
+        for variant, path in paths.items()
     }
     return Written(
-        variants={variant: _path(directory, variant).name for variant in VARIANTS},
+        variants={variant: path.name for variant, path in paths.items()},
         ways=signatures.rows,
         state=signatures.layout.tensors,
         signatures=signatures.names,
@@ -106,16 +112,6 @@ def check(learner: MetaLearner, options: Options) -> None:
             "A LiteRT export is compared with the learner before it is let out, which needs ai-edge-litert. It is not "
             "installed: pip install ai-edge-litert."
         )
-
-
-def _difference(
-    path: pathlib.Path, reference: agreement.Reference, tolerance: float | None
-) -> float:
-    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
-
-    return agreement.largest_difference(
-        LiteRTRuntime(path), reference, name=path.name, adapts=True, tolerance=tolerance
-    )
 
 
 def _limits(learner: MetaLearner, differences: dict[str, float]) -> tuple[str, ...]:
@@ -236,7 +232,3 @@ def _convert(folder: str, signatures: tuple[str, ...], variant: str) -> bytes:
         raise ValueError(
             f"LiteRT's builtin operators cannot hold this model: {reason} Export as saved_model."
         ) from error
-
-
-def _path(directory: pathlib.Path, variant: str) -> pathlib.Path:
-    return directory / f"model_{variant}.tflite"

@@ -18,8 +18,6 @@ _LEAST_CALLS = 5
 _SECONDS = 5.0  # after which a slow model is not called again
 _TINY = np.finfo(np.float64).tiny
 
-Quantiles = dict[str, Any]
-
 
 def accuracy(exported: Exported, tasks: Any, *, episodes: int, progress: bool = True) -> Evaluation:
     """Accuracy and calibration error of an export on unseen tasks.
@@ -119,7 +117,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _quantiles(seconds: list[float]) -> Quantiles:
+def _quantiles(seconds: list[float]) -> dict[str, Any]:
     lower, median, upper = (
         float(f"{1e3 * q:.4g}") for q in np.quantile(seconds, (0.25, 0.5, 0.75))
     )

@@ -38,19 +38,18 @@ _OF_IMAGES = (
 
 
 def write(directory: pathlib.Path, info: Mapping[str, Any], *, usage: str, command: str) -> None:
-    """Writes the card.
-
-    Args:
-        directory: the export's.
-        info: what export.json holds.
-        usage: the paragraph of the format on how its files are used.
-        command: the command line that repeats the export.
-    """
+    """Writes the card of an export into its directory; see `render`."""
     write_atomically(directory / "model_card.md", render(info, usage=usage, command=command))
 
 
 def render(info: Mapping[str, Any], *, usage: str, command: str) -> str:
-    """The text of the card; a pure function. See `write`."""
+    """The text of the card; a pure function.
+
+    Args:
+        info: what export.json holds.
+        usage: the paragraph of the format on how its files are used.
+        command: the command line that repeats the export.
+    """
     sections = [
         f"# {info['name']}, as {info['format']}",
         _summary(info),

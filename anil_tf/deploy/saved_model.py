@@ -95,12 +95,15 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         adapts="adapt" in names,
         tolerance=agreement.TOLERANCE,
     )
+    usage = None if signatures.takes_images else _OF_NUMBERS
+    if options.normalization == "episode":
+        usage = _JOINTLY
     return Written(
         variants={VARIANT: NAME},
         ways=signatures.rows,
         state=signatures.layout.tensors if "adapt" in names else (),
         signatures=tuple(signatures.names),
-        usage=_usage(signatures, options.normalization),
+        usage=usage,
         limits=(
             "Labels out of range, classes without examples and wrong shapes are errors of the graph itself, whoever "
             "calls it.",
@@ -109,9 +112,3 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         ),
         facts={"largest_difference": {VARIANT: difference}},
     )
-
-
-def _usage(signatures: Signatures, normalization: str) -> str | None:
-    if normalization == "episode":
-        return _JOINTLY
-    return None if signatures.takes_images else _OF_NUMBERS

@@ -10,13 +10,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from anil_tf.deploy.demo import images as image_files
 from anil_tf.deploy.demo.confusion import leave_one_out
 from anil_tf.deploy.demo.drawing import drawing_for
+from anil_tf.deploy.exported import Exported
 
 MAX_EXAMPLES = 500
 _KEPT_STATES = 16
@@ -29,32 +30,6 @@ _OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
 _MEASURED = ("accuracy", "ci95", "calibration_error", "episodes")
 
 _Result = TypeVar("_Result")
-
-
-class Model(Protocol):
-    """The part of `anil_tf.deploy.exported.Exported` that the page needs."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What export.json says."""
-
-    @property
-    def variant(self) -> str:
-        """Which of the export's files it is."""
-
-    @property
-    def ways(self) -> int | None:
-        """The only number of classes that it takes; None for any."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Height, width and channels."""
-
-    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        """Examples and their labels -> the adapted state."""
-
-    def predict(self, images: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
-        """New images and a state -> probabilities [images, ways]."""
 
 
 class Forgotten(LookupError):
@@ -70,11 +45,11 @@ class Service:
     state has gone adapts again, and nobody notices.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Exported):
         """Serves an exported model.
 
         Args:
-            model: what `anil_tf.deploy.exported.load` returns.
+            model: any that `refuse_unfit` lets pass.
 
         Raises:
             ValueError: see `refuse_unfit`.
