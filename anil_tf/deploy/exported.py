@@ -91,19 +91,7 @@ class Exported:
         return _in_chunks(lambda chunk: self._runtime.predict(chunk, state), images)
 
     def adapt_and_predict(self, images: Any, labels: Any, queries: Any) -> np.ndarray:
-        """Learns a task and answers new images, in one call.
-
-        Args:
-            images: the examples, uint8 [n, height, width, channels], of any height and width.
-            labels: of the examples, int [n], 0..ways-1, each class with one image or more.
-            queries: uint8 [m, height, width, channels].
-
-        Returns:
-            float32 [m, ways], probabilities (of a regression: the numbers, [m, k]).
-
-        Raises:
-            ValueError: for images or labels that are none, in one line.
-        """
+        """Learns a task and answers new images, `queries`, in one call; see `adapt` and `predict`."""
         self._require("adapt_and_predict")
         images = self._images(images, "support_images")
         labels = self._labels(labels, len(images))

@@ -20,17 +20,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def accuracy(exported: Exported, tasks: Any, *, episodes: int, progress: bool = True) -> Evaluation:
-    """Accuracy and calibration error of an export on unseen tasks.
-
-    Args:
-        exported: loaded from its files.
-        tasks: `Tasks` of the test classes.
-        episodes: how many of them.
-        progress: whether a progress bar is drawn, if standard error is a terminal.
-
-    Returns:
-        As `evaluation.evaluate`: its numbers are those of the file.
-    """
+    """Accuracy and calibration error of an export's file on unseen tasks; see `evaluation.evaluate`."""
 
     def answers(inputs: Any) -> np.ndarray:
         names = ("support_images", "support_labels", "query_images")

@@ -38,12 +38,9 @@ class Signatures:
         """Keeps the learner, changed in nothing.
 
         Args:
-            learner: any `MetaLearner`.
+            learner: any `MetaLearner` whose body takes images of one size; a ValueError refuses others.
             normalization: "support", "running", or "episode", under which there is no adapt and no predict.
             temperature: T of softmax(logits / T).
-
-        Raises:
-            ValueError: for a body whose images have no fixed size.
         """
         self._learner, self._normalization = learner, normalization
         self._temperature = temperature

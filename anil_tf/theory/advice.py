@@ -20,7 +20,7 @@ what is stable and what a step costs, not what generalises.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -161,13 +161,13 @@ def measure(
 
 
 def advised_step_size(smoothness: np.ndarray) -> float:
-    """1/L of the task with the largest L, to two digits.
+    """1/L of the task with the largest L, to two digits, so that machines that round differently agree.
 
     Args:
         smoothness: L, [tasks].
 
     Returns:
-        alpha. Two digits, so that machines that round differently agree.
+        alpha.
 
     Raises:
         ValueError: unless all curvatures are finite and one is above 0.
@@ -241,19 +241,14 @@ def support_falls(posed: Posed, *, steps: int, step_size: float) -> np.ndarray:
 
 
 def _landscape(tasks: Sequence[Posed], steps: int, step_size: float) -> Landscape:
+    how: dict[str, Any] = {
+        "steps": steps,
+        "step_size": step_size,
+        "points": _POINTS,
+        "tolerance": _TOLERANCE,
+    }
     return concatenate(
-        [
-            head_landscape(
-                each.problem,
-                each.start,
-                each.shared,
-                steps=steps,
-                step_size=step_size,
-                points=_POINTS,
-                tolerance=_TOLERANCE,
-            )
-            for each in tasks
-        ]
+        [head_landscape(each.problem, each.start, each.shared, **how) for each in tasks]
     )
 
 

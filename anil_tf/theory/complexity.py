@@ -157,28 +157,14 @@ def flop_ratio(steps: int, support: int, queries: int) -> float:
 
 
 def first_order_ratio(steps: int, support: int, queries: int) -> float:
-    """What a meta-step of first-order MAML costs in units of one of ANIL: (Ns + q) / (s + q).
-
-    Args:
-        steps: N.
-        support: s, support images of a task.
-        queries: q, query images of a task.
-    """
+    """What a meta-step of first-order MAML costs in units of one of ANIL: (Ns + q) / (s + q); see `flop_ratio`."""
     return _ratio(steps, support, queries, 0)
 
 
 def _ratio(steps: int, support: int, queries: int, reach: int) -> float:
-    def work(method: str) -> float:
-        return formula(
-            method,
-            steps,
-            engine="unrolled",
-            differentiated_steps=reach,
-            support=support,
-            queries=queries,
-        ).body_work
-
-    return work("maml") / work("anil")
+    sizes = {"differentiated_steps": reach, "support": support, "queries": queries}
+    maml, anil = (formula(method, steps, engine="unrolled", **sizes) for method in ("maml", "anil"))
+    return maml.body_work / anil.body_work
 
 
 def count_meta_step(
@@ -190,21 +176,9 @@ def count_meta_step(
     support: int = 4,
     queries: int = 4,
 ) -> Counts:
-    """Counts one meta-step of a real engine, for one task, on a small smooth network.
+    """Counts one meta-step of a real engine, for one task, on a small smooth network; see `formula` for the arguments.
 
-    Args:
-        method: "anil" (the last layer adapts, the body runs once on support and queries) or "maml" (all adapts).
-        steps: N, 0 or more.
-        engine: "explicit" or "unrolled", see `anil_tf.adaptation`.
-        differentiated_steps: M, by default N; 0 is first order.
-        support: s, support images of the task.
-        queries: q, query images of the task.
-
-    Returns:
-        The counts.
-
-    Raises:
-        ValueError: for an unknown method or engine, or steps that are negative.
+    Of "anil" the last layer adapts, and the body runs once on support and queries; of "maml" all adapts.
 
     Example:
         >>> count_meta_step("anil", steps=5).hessian_vector

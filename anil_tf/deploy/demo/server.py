@@ -13,6 +13,7 @@ import http.server
 import importlib.resources
 import ipaddress
 import json
+import pathlib
 import re
 import socket
 import socketserver
@@ -130,7 +131,7 @@ class DemoServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         means that somebody's domain was made to point here, to have a visitor's browser take this
         server for theirs.
         """
-        host = _without_port(host_header or "").lower()
+        host = re.sub(r":[0-9]*$", "", host_header or "").lower()  # without the port
         if host in {"localhost", self.host.lower()} | (set() if self.is_local else _own_names()):
             return True
         try:
@@ -309,10 +310,6 @@ def _json(value: Any) -> tuple[str, bytes]:
     return "application/json", json.dumps(value, allow_nan=False).encode()
 
 
-def _without_port(host: str) -> str:
-    return re.sub(r":[0-9]*$", "", host)
-
-
 def _own_address(family: int) -> str | None:
     """This machine's address in its network. Connecting a datagram socket sends nothing."""
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -331,10 +328,9 @@ def _own_names() -> set[str]:
 def _page_files() -> dict[str, tuple[str, bytes]]:
     """Path to content type and content, of every file of the page."""
     folder = importlib.resources.files("anil_tf.deploy.demo").joinpath("page")
-    files = {}
-    for file in folder.iterdir():
-        extension = file.name[file.name.rfind(".") :]
-        if extension in _TYPES:
-            files[f"/{file.name}"] = (_TYPES[extension], file.read_bytes())
-    files["/"] = files["/index.html"]
-    return files
+    files = {
+        f"/{file.name}": (_TYPES[extension], file.read_bytes())
+        for file in folder.iterdir()
+        if (extension := pathlib.PurePath(file.name).suffix) in _TYPES
+    }
+    return files | {"/": files["/index.html"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import collections
 import dataclasses
 import secrets
 import threading
@@ -46,23 +45,14 @@ class Service:
     """
 
     def __init__(self, model: Exported):
-        """Serves an exported model.
-
-        Args:
-            model: any that `refuse_unfit` lets pass.
-
-        Raises:
-            ValueError: see `refuse_unfit`.
-        """
+        """Serves an exported model that `refuse_unfit` lets pass."""
         refuse_unfit(model.info)
         self._model = model
         self._drawing = drawing_for(model.info)
         self._one_at_a_time = threading.Lock()  # not every runtime is safe for threads
         self._newest = object()  # another one with each request that somebody waits for
         self._keeping = threading.Lock()
-        self._states: collections.OrderedDict[str, dict[str, np.ndarray]] = (
-            collections.OrderedDict()
-        )
+        self._states: dict[str, dict[str, np.ndarray]] = {}  # by token, the latest used one last
 
     def warm_up(self) -> None:
         """Adapts and predicts once, so that the first time a page shows is not that of set-up."""
@@ -74,11 +64,7 @@ class Service:
     def about(self, max_upload: int) -> dict[str, Any]:
         """What the page has to know: image size, classes, ink, limits, and the model's facts.
 
-        Args:
-            max_upload: bytes that a request may have.
-
-        Returns:
-            Values that JSON can hold. `max_examples` is so small that all of them fit in a request.
+        `max_examples` is so small that all of them fit in a request of `max_upload` bytes.
         """
         return {
             "image_shape": list(self._model.image_shape),
@@ -92,15 +78,9 @@ class Service:
     def prepare(self, data: bytes) -> dict[str, Any]:
         """Turns an image file into what the model sees of it.
 
-        Args:
-            data: the file.
-
         Returns:
             `image`: a PNG of the model's size, in base64; `turned_over`: whether dark and light
             were exchanged.
-
-        Raises:
-            ValueError: if it is no readable image.
         """
         image = image_files.decode(data, self._model.image_shape)
         image, turned_over = image_files.with_the_ink_of(self._drawing, image)
@@ -156,11 +136,7 @@ class Service:
             labels: a list of as many classes, 0..ways-1.
 
         Returns:
-            `counts`: row c counts what the examples of class c were called; `tested` of `testable`
-            examples; whether it was `interrupted`.
-
-        Raises:
-            ValueError: for examples that the model does not take.
+            The fields of `Confusion`.
         """
         newest = self._newest
         pixels, classes = self._examples(images, labels)
@@ -206,15 +182,15 @@ class Service:
         with self._keeping:
             self._states[token] = state
             while len(self._states) > _KEPT_STATES:
-                self._states.popitem(last=False)
+                del self._states[next(iter(self._states))]
         return token
 
     def _kept(self, token: Any) -> dict[str, np.ndarray]:
         with self._keeping:
             if not isinstance(token, str) or token not in self._states:
                 raise Forgotten("this state is no longer kept: adapt again.")
-            self._states.move_to_end(token)
-            return self._states[token]
+            self._states[token] = state = self._states.pop(token)
+            return state
 
     def _examples(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         whole = isinstance(labels, list) and all(type(label) is int for label in labels)
@@ -235,10 +211,7 @@ class Service:
 
 
 def refuse_unfit(info: Mapping[str, Any]) -> None:
-    """Refuses exports that the page cannot use, before they are loaded.
-
-    Args:
-        info: what export.json says.
+    """Refuses exports that the page cannot use, by their export.json, before they are loaded.
 
     Raises:
         ValueError: if it has no classes, or cannot adapt to examples of any number before it is asked.
