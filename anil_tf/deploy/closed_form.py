@@ -24,7 +24,7 @@ from anil_tf.models.normalization import Batch, Moving, Source
 from anil_tf.models.structure import is_linear
 
 # Steps up to here are written out, which runs faster; a loop takes more of them.
-_WRITTEN_OUT = 32
+_MOST_UNROLLED = 32
 
 
 def check(learner: MetaLearner) -> None:
@@ -88,7 +88,7 @@ def _minimise(
 
 
 def _repeat(step: Callable[..., Tensors], tensors: Tensors, times: int) -> Tensors:
-    if times <= _WRITTEN_OUT:
+    if times <= _MOST_UNROLLED:
         for _ in range(times):
             tensors = step(*tensors)
         return tensors

@@ -22,7 +22,7 @@ VARIANT = "float32"
 # ExportArchive makes the first one TensorFlow's serving_default as well.
 _ORDER = ("adapt_and_predict", "adapt", "predict", "embed")
 
-_IN_A_PROGRAM = """\
+_PROGRAM_USAGE = """\
 In a program:
 
 ```python
@@ -51,16 +51,16 @@ python client.py EXAMPLES_DIR IMAGE...
 ```
 
 """
-    + _IN_A_PROGRAM
+    + _PROGRAM_USAGE
 )
-_OF_NUMBERS = """\
+_REGRESSION_USAGE = """\
 ```python
 model = tf.saved_model.load("saved_model")
 state = model.adapt(support_inputs, support_targets)     # float32 [n, ...], float32 [n, k]
 model.predict(query_inputs, state)["outputs"]            # float32 [m, k]
 ```
 """
-_JOINTLY = """\
+_EPISODE_USAGE = """\
 ```python
 model = tf.saved_model.load("saved_model")
 model.adapt_and_predict(support_images, support_labels, query_images)["probabilities"]
@@ -95,9 +95,9 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         adapts="adapt" in names,
         tolerance=agreement.TOLERANCE,
     )
-    usage = None if signatures.takes_images else _OF_NUMBERS
+    usage = None if signatures.takes_images else _REGRESSION_USAGE
     if options.normalization == "episode":
-        usage = _JOINTLY
+        usage = _EPISODE_USAGE
     return Written(
         variants={VARIANT: NAME},
         ways=signatures.rows,

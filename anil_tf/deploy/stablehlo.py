@@ -51,7 +51,7 @@ loss = model.meta_step(support_images, support_labels, query_images, query_label
 
 `export.json` lists the arguments, variables and results of each program under `facts`.
 """
-_OF_NUMBERS = """\
+_REGRESSION_USAGE = """\
 The programs need JAX and NumPy, and no TensorFlow. This library runs them, with or without TensorFlow:
 
 ```python
@@ -97,7 +97,7 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         examples=len(question["support_images"]),
         signatures=(ANSWER,),
         limits=_limits(learner, options, differences, lacks),
-        usage=None if signatures.takes_images else _OF_NUMBERS,
+        usage=None if signatures.takes_images else _REGRESSION_USAGE,
         facts=facts | {"largest_difference": differences},
     )
 

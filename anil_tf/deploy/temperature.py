@@ -49,8 +49,8 @@ def fit(signatures: Signatures, tasks: Any, *, episodes: int) -> Temperature:
         return Temperature()
     logits, labels = _answers(signatures, tasks, episodes)
     # Where every answer is right, the colder the better: certainty that a few episodes cannot give.
-    knows_all = (logits.argmax(axis=-1) == labels).all()
-    value = 1.0 if knows_all else calibration.fit_temperature(logits, labels)
+    all_right = (logits.argmax(axis=-1) == labels).all()
+    value = 1.0 if all_right else calibration.fit_temperature(logits, labels)
     return Temperature(
         value,
         episodes,

@@ -118,7 +118,7 @@ def advise(
     if steps is None:
         assert measurement.falls is not None, "measured for a given number of steps"
         steps = advised_steps(measurement.falls, share)
-        reasons.append(_why_so_many(steps, measurement.falls, share))
+        reasons.append(_reason_for_steps(steps, measurement.falls, share))
     return Advice(step_size, steps, "; ".join(reasons))
 
 
@@ -223,7 +223,7 @@ def support_falls(posed: Posed, *, steps: int, step_size: float) -> np.ndarray:
     problem, shared = posed.problem, posed.shared
     sizes = [step_size] * len(posed.start)
 
-    def go_on(state: tuple, step: tf.Tensor) -> tuple:
+    def one_step(state: tuple, step: tf.Tensor) -> tuple:
         point, gradient, _ = state
         point = descend(point, gradient, sizes)
         following = problem.gradient(point, shared, step + 1)
@@ -235,7 +235,7 @@ def support_falls(posed: Posed, *, steps: int, step_size: float) -> np.ndarray:
         start = list(posed.start)
         gradient = problem.gradient(start, shared, 0)
         state = (start, gradient, tf.zeros_like(dot(gradient, gradient)))
-        return tf.scan(go_on, tf.range(steps), state, parallel_iterations=1)[2]
+        return tf.scan(one_step, tf.range(steps), state, parallel_iterations=1)[2]
 
     return falls.get_concrete_function()().numpy().astype(np.float64)
 
@@ -252,7 +252,7 @@ def _landscape(tasks: Sequence[Posed], steps: int, step_size: float) -> Landscap
     )
 
 
-def _why_so_many(steps: int, falls: np.ndarray, share: float) -> str:
+def _reason_for_steps(steps: int, falls: np.ndarray, share: float) -> str:
     fall = np.mean(falls, axis=1)
     if not np.sum(fall[:steps]) > 0:
         return f"inner_steps={steps}: at this step size the support loss does not fall; lower it"

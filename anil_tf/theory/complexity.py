@@ -90,7 +90,7 @@ class CountedProblem:
         """See `InnerProblem`."""
         self._counts.gradients += 1
         gradient = self._problem.gradient(adapted, shared, step)
-        return _noticed(gradient, lambda: self._count_products(shared))
+        return _on_gradient(gradient, lambda: self._count_products(shared))
 
     def products(
         self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor, vector: Tensors
@@ -201,7 +201,7 @@ def count_meta_step(
             step_sizes=[0.1] * len(start),
             differentiated_steps=reach,
         )
-        return _noticed(adapted, lambda: _count(counts, "gradients"))  # D, by the query loss
+        return _on_gradient(adapted, lambda: _count(counts, "gradients"))  # D, by the query loss
 
     def anil() -> tf.Tensor:
         features = body(images, layer)[None]
@@ -287,7 +287,7 @@ def _count(counts: Counts, name: str, work: int = 0) -> None:
     counts.body_work += work
 
 
-def _noticed(tensors: Tensors, notice: Callable[[], None]) -> Tensors:
+def _on_gradient(tensors: Tensors, notice: Callable[[], None]) -> Tensors:
     """The tensors themselves; `notice` is called when a derivative passes back through them."""
 
     @tf.custom_gradient

@@ -24,9 +24,9 @@ _KEPT_STATES = 16
 _PNG_OVERHEAD, _JSON_OVERHEAD = 300, 16
 _CONFUSION_SECONDS = 3.0
 # What the page tells about the model: of export.json, of the protocol in it, and of what was measured.
-_FACTS = ("name", "format", "normalization")
-_OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
-_MEASURED = ("accuracy", "ci95", "calibration_error", "episodes")
+_EXPORT_FACTS = ("name", "format", "normalization")
+_PROTOCOL_FACTS = ("dataset", "split", "ways", "shots")
+_MEASURED_FACTS = ("accuracy", "ci95", "calibration_error", "episodes")
 
 _Result = TypeVar("_Result")
 
@@ -152,10 +152,10 @@ class Service:
     def _facts(self) -> dict[str, Any]:
         """Those facts of the export that are known."""
         info, variant = self._model.info, self._model.variant
-        facts = {name: info.get(name) for name in _FACTS} | {"variant": variant}
-        facts |= {name: info.get("protocol", {}).get(name) for name in _OF_THE_PROTOCOL}
+        facts = {name: info.get(name) for name in _EXPORT_FACTS} | {"variant": variant}
+        facts |= {name: info.get("protocol", {}).get(name) for name in _PROTOCOL_FACTS}
         measured = info.get("measured", {}).get(variant, {})
-        facts |= {name: measured.get(name) for name in _MEASURED}
+        facts |= {name: measured.get(name) for name in _MEASURED_FACTS}
         facts["size_bytes"] = info.get("size_bytes", {}).get(variant)
         return {name: value for name, value in facts.items() if value is not None}
 
