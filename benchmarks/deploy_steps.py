@@ -39,7 +39,7 @@ class Steps(dict):
         """Loads nothing yet.
 
         Args:
-            make: loads a model with `adapt`, `predict` and `adapt_and_predict`, as `anil_tf.deploy.exported.Runtime`.
+            make: loads a model with `adapt`, `predict` and `adapt_and_predict`, as `anil_tf.deploy.runtimes.Runtime`.
             arrays: those that `meta_batch.write` writes.
         """
         super().__init__()

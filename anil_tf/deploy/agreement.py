@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from anil_tf.deploy.exported import Runtime
 from anil_tf.deploy.formats import Options
 from anil_tf.deploy.made_task import MadeTask, made_task
+from anil_tf.deploy.runtimes import Runtime
 from anil_tf.deploy.signatures import Signatures
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.keras_internals import flattened_layers
@@ -31,12 +31,7 @@ class Reference(NamedTuple):
 
 
 def reference(learner: MetaLearner, options: Options) -> Reference:
-    """Puts a made task to the learner, as it is.
-
-    Args:
-        learner: what is exported, in its own precision.
-        options: of the export: normalization, temperature and sizes.
-    """
+    """Puts a made task to the learner, as it is: in its own precision."""
     task = made_task(learner, options)
     signatures = Signatures(
         learner, normalization=options.normalization, temperature=options.temperature

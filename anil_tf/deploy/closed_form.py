@@ -24,18 +24,11 @@ from anil_tf.models.normalization import Batch, Moving, Source
 from anil_tf.models.structure import is_linear
 
 # Steps up to here are written out, which runs faster; a loop takes more of them.
-_WRITTEN_OUT = 32
+_MOST_UNROLLED = 32
 
 
 def check(learner: MetaLearner) -> None:
-    """Refuses a learner whose adaptation has no closed form here.
-
-    Args:
-        learner: any.
-
-    Raises:
-        ValueError: in one line that says what would do.
-    """
+    """Raises a ValueError for a learner whose adaptation has no closed form here."""
     if not is_linear(learner.head):
         raise ValueError(
             "This format computes the gradient of one linear layer in closed form, and of nothing else. Received "
@@ -55,15 +48,7 @@ def task_state(
     ways: int | tf.Tensor,
     normalization: str = "support",
 ) -> TaskState:
-    """Adapts to one task, as `MetaLearner.task_state` does; see there for arguments and result.
-
-    Args:
-        learner: one that `check` lets pass.
-        images: support images, [n_s, ...].
-        labels: support labels, int [n_s] (regression: targets [n_s, dimensions]).
-        ways: number of classes (regression: dimensions).
-        normalization: "support" or "running".
-    """
+    """Adapts a learner that `check` lets pass to one task; see `MetaLearner.task_state` for arguments and result."""
     source: Source = Moving() if normalization == "running" else Batch(plain=True)
     features, statistics = embed(learner.body, images, source, dtype=learner.head.variable_dtype)
     features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
@@ -103,7 +88,7 @@ def _minimise(
 
 
 def _repeat(step: Callable[..., Tensors], tensors: Tensors, times: int) -> Tensors:
-    if times <= _WRITTEN_OUT:
+    if times <= _MOST_UNROLLED:
         for _ in range(times):
             tensors = step(*tensors)
         return tensors

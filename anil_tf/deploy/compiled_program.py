@@ -46,9 +46,6 @@ def compile_program(
         function: takes the arguments in their order; it is traced, and not run.
         arguments: by name, of the shapes and types that the program is to take.
 
-    Returns:
-        The program, with the variables that the function refers to.
-
     Raises:
         ValueError: when a value of an argument would have to be known at compile time.
     """

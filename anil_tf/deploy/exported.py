@@ -16,33 +16,17 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+
+from anil_tf.deploy.runtimes import Runtime
 
 MANIFEST = "export.json"
 # Images per pass of `predict`, `adapt_and_predict` and `embed`: bounds memory, whatever the number of images.
 _CHUNK = 256
 # What is read of export.json here, and in whatever uses an export.
 _NEEDED = ("format", "variants", "image_shape", "signatures", "ways", "state")
-
-
-class Runtime(Protocol):
-    """What a module of `anil_tf.deploy.runtimes` loads: the functions of one file, inputs checked."""
-
-    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        """Support images [n, ...] and labels [n] -> state."""
-
-    def predict(self, images: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Query images [m, ...] and state -> probabilities [m, ways]."""
-
-    def adapt_and_predict(
-        self, images: np.ndarray, labels: np.ndarray, queries: np.ndarray
-    ) -> np.ndarray:
-        """Support images, labels, query images [m, ...] -> probabilities [m, ways]."""
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Images [n, ...] -> features [n, d]."""
 
 
 class Exported:
@@ -107,19 +91,7 @@ class Exported:
         return _in_chunks(lambda chunk: self._runtime.predict(chunk, state), images)
 
     def adapt_and_predict(self, images: Any, labels: Any, queries: Any) -> np.ndarray:
-        """Learns a task and answers new images, in one call.
-
-        Args:
-            images: the examples, uint8 [n, height, width, channels], of any height and width.
-            labels: of the examples, int [n], 0..ways-1, each class with one image or more.
-            queries: uint8 [m, height, width, channels].
-
-        Returns:
-            float32 [m, ways], probabilities (of a regression: the numbers, [m, k]).
-
-        Raises:
-            ValueError: for images or labels that are none, in one line.
-        """
+        """Learns a task and answers new images, `queries`, in one call; see `adapt` and `predict`."""
         self._require("adapt_and_predict")
         images = self._images(images, "support_images")
         labels = self._labels(labels, len(images))

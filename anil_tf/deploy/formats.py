@@ -82,10 +82,6 @@ class Format(Protocol):
     def check(self, learner: Any, options: Options) -> None:
         """Refuses what cannot be exported, in no time; `export` does it too.
 
-        Args:
-            learner: a `MetaLearner`.
-            options: what the export is to do; the temperature does not matter.
-
         Raises:
             ValueError: for a learner that the format cannot hold, options that it has not, or a runtime that is not
                 installed, in one line that says what would do.
@@ -99,9 +95,6 @@ class Format(Protocol):
             directory: an empty folder.
             options: what the export is to do.
 
-        Returns:
-            What was written.
-
         Raises:
             ValueError: as `check`, and for a learner that turns out not to fit while it is written.
             RuntimeError: for files that answer other than the learner.
@@ -109,14 +102,7 @@ class Format(Protocol):
 
 
 def load_format(name: str) -> Format:
-    """The format of this name, imported only now: each needs libraries that the others do not.
-
-    Args:
-        name: one of `FORMATS`.
-
-    Raises:
-        ValueError: for another name.
-    """
+    """The format of this name, imported only now: each needs libraries that the others do not."""
     if name not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}. Received: {name!r}.")
     return cast(Format, importlib.import_module(f"anil_tf.deploy.{name}"))

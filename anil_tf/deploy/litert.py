@@ -49,7 +49,7 @@ Examples are uint8 [n, height, width, channels], labels int32 [n]. The state is 
 need no examples any more. Any number of images goes, of any height and width, and of classes what `export.json` says
 under `ways` (null: any).
 """
-_OF_NUMBERS = """\
+_REGRESSION_USAGE = """\
 The files need ai-edge-litert and NumPy, and no TensorFlow:
 
 ```python
@@ -66,6 +66,9 @@ examples any more. On a phone the same files run in LiteRT's libraries for Kotli
 def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> Written:
     """Writes `directory/model_VARIANT.tflite`; see `formats.Format`."""
     check(learner, options)
+    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
+
+    paths = {variant: directory / f"model_{variant}.tflite" for variant in VARIANTS}
     reference = agreement.reference(learner, options)  # in the learner's own precision
     with _body_in_float32(learner):
         signatures = _BuiltinSignatures(
@@ -73,22 +76,25 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         )
         with tempfile.TemporaryDirectory() as folder:
             _save(learner, signatures, folder)
-            for variant in VARIANTS:
-                _path(directory, variant).write_bytes(_convert(folder, signatures.names, variant))
-    tolerance = agreement.tolerance_of(learner)
+            for variant, path in paths.items():
+                path.write_bytes(_convert(folder, signatures.names, variant))
     differences = {
-        variant: _difference(
-            _path(directory, variant), reference, tolerance if variant == "float32" else None
+        variant: agreement.largest_difference(
+            LiteRTRuntime(path),
+            reference,
+            name=path.name,
+            adapts=True,
+            tolerance=agreement.tolerance_of(learner) if variant == "float32" else None,
         )
-        for variant in VARIANTS
+        for variant, path in paths.items()
     }
     return Written(
-        variants={variant: _path(directory, variant).name for variant in VARIANTS},
+        variants={variant: path.name for variant, path in paths.items()},
         ways=signatures.rows,
         state=signatures.layout.tensors,
         signatures=signatures.names,
         limits=_limits(learner, differences),
-        usage=None if signatures.takes_images else _OF_NUMBERS,
+        usage=None if signatures.takes_images else _REGRESSION_USAGE,
         facts={"largest_difference": differences},
     )
 
@@ -106,16 +112,6 @@ def check(learner: MetaLearner, options: Options) -> None:
             "A LiteRT export is compared with the learner before it is let out, which needs ai-edge-litert. It is not "
             "installed: pip install ai-edge-litert."
         )
-
-
-def _difference(
-    path: pathlib.Path, reference: agreement.Reference, tolerance: float | None
-) -> float:
-    from anil_tf.deploy.runtimes.litert import LiteRTRuntime
-
-    return agreement.largest_difference(
-        LiteRTRuntime(path), reference, name=path.name, adapts=True, tolerance=tolerance
-    )
 
 
 def _limits(learner: MetaLearner, differences: dict[str, float]) -> tuple[str, ...]:
@@ -140,17 +136,7 @@ def _limits(learner: MetaLearner, differences: dict[str, float]) -> tuple[str, .
 
 
 class _BuiltinSignatures(Signatures):
-    """The four functions, in builtin operators."""
-
-    def adapt(self, support_images: tf.Tensor, support_labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """See `Signatures`; labels go unchecked."""
-        return self.layout.pack(self._task_state(support_images, support_labels))
-
-    def predict(self, query_images: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """See `Signatures`; the state goes unchecked."""
-        images = self._inputs(query_images)
-        logits = self._learner.answer(images, self.layout.unpack(state), self._normalization)
-        return self._answers(logits)
+    """The four functions, in builtin operators, with nothing checked."""
 
     def embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Signatures`."""
@@ -167,13 +153,6 @@ class _BuiltinSignatures(Signatures):
         features, _ = pure_call(body, None, self._inputs(images), statistics=Given(statistics))
         return {"features": tf.reshape(features, [-1, features.shape[1:].num_elements()])}
 
-    def logits(
-        self, support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
-    ) -> tf.Tensor:
-        """See `Signatures`."""
-        state = self._task_state(support_images, support_labels)
-        return self._learner.answer(self._inputs(query_images), state, self._normalization)
-
     def concrete(self, name: str) -> Any:
         """The function of this name, whose inputs all have names of their own, as a converter wants it."""
         function, specs = getattr(self, name), self.specs(name)
@@ -182,12 +161,11 @@ class _BuiltinSignatures(Signatures):
             function = lambda query_images, **state: self.predict(query_images, state)  # noqa: E731
         return tf.function(function, autograph=False).get_concrete_function(**named)
 
-    def _task_state(self, images: tf.Tensor, labels: tf.Tensor) -> TaskState:
-        ways = int(labels.shape[-1]) if not self.classifies else self.rows
-        ways = tf.reduce_max(labels) + 1 if ways is None else ways
-        return closed_form.task_state(
-            self._learner, self._inputs(images), labels, ways, self._normalization
-        )
+    def _task_state(self, images: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor) -> TaskState:
+        return closed_form.task_state(self._learner, images, labels, ways, self._normalization)
+
+    def _require(self, condition: tf.Tensor, message: str, *received: tf.Tensor) -> Any:
+        return contextlib.nullcontext()
 
     def _inputs(self, images: tf.Tensor) -> tf.Tensor:
         return interpolate(images, self._image_shape[:2]) if self.takes_images else images
@@ -236,7 +214,3 @@ def _convert(folder: str, signatures: tuple[str, ...], variant: str) -> bytes:
         raise ValueError(
             f"LiteRT's builtin operators cannot hold this model: {reason} Export as saved_model."
         ) from error
-
-
-def _path(directory: pathlib.Path, variant: str) -> pathlib.Path:
-    return directory / f"model_{variant}.tflite"

@@ -33,11 +33,6 @@ def made_task(learner: MetaLearner, options: Options, *, seed: int = 0) -> MadeT
     """Makes a task that there is something to learn in: each class is a pattern, seen through noise.
 
     Without the pattern adaptation would fit noise, and blow the rounding of the last digit up.
-
-    Args:
-        learner: for its shape of images, and for whether it predicts classes or numbers.
-        options: for ways, shots and queries.
-        seed: another one makes another task.
     """
     random = np.random.default_rng(seed)
     shape = tuple(learner.body.input_shape[1:])

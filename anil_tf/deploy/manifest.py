@@ -28,19 +28,7 @@ def describe(
     directory: pathlib.Path,
     temperature: Temperature,
 ) -> dict[str, Any]:
-    """The facts that loading an export takes, before anything is measured.
-
-    Args:
-        format_name: such as "saved_model".
-        written: what the format wrote.
-        learner: the `MetaLearner` that was exported.
-        options: what the export was to do.
-        directory: where the files are.
-        temperature: that of the probabilities.
-
-    Returns:
-        Values that JSON can hold; see `with_results` for the rest.
-    """
+    """The facts that loading an export takes, before anything is measured, as JSON can hold them."""
     shape = [int(length) for length in learner.body.input_shape[1:]]
     classifies = learner.inner_loss == "cross_entropy"
     shared = [written.files[name] for name in written.shared]
@@ -76,17 +64,15 @@ def with_results(
     latencies: Mapping[str, Mapping[str, Any]],
     preview: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All facts of an export.
+    """The contents of export.json: `info` and what was measured.
 
     Args:
         info: what `describe` returned.
         protocol: of the measurement, as `evaluation.protocol.describe` gives it.
-        evaluations: of each variant on test episodes; empty where nothing was measured.
+        evaluations: of each variant on test episodes, none where nothing was measured; the numbers of the first one
+            stand at the top level too.
         latencies: likewise, as `measure.latency` gives them.
         preview: what `preview` returned.
-
-    Returns:
-        The contents of export.json. The numbers of the first variant stand at the top level too.
     """
     measured = {name: _numbers(evaluation) for name, evaluation in evaluations.items()}
     for name, latency in latencies.items():

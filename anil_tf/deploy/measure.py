@@ -18,21 +18,9 @@ _LEAST_CALLS = 5
 _SECONDS = 5.0  # after which a slow model is not called again
 _TINY = np.finfo(np.float64).tiny
 
-Quantiles = dict[str, Any]
-
 
 def accuracy(exported: Exported, tasks: Any, *, episodes: int, progress: bool = True) -> Evaluation:
-    """Accuracy and calibration error of an export on unseen tasks.
-
-    Args:
-        exported: loaded from its files.
-        tasks: `Tasks` of the test classes.
-        episodes: how many of them.
-        progress: whether a progress bar is drawn, if standard error is a terminal.
-
-    Returns:
-        As `evaluation.evaluate`: its numbers are those of the file.
-    """
+    """Accuracy and calibration error of an export's file on unseen tasks; see `evaluation.evaluate`."""
 
     def answers(inputs: Any) -> np.ndarray:
         names = ("support_images", "support_labels", "query_images")
@@ -119,7 +107,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _quantiles(seconds: list[float]) -> Quantiles:
+def _quantiles(seconds: list[float]) -> dict[str, Any]:
     lower, median, upper = (
         float(f"{1e3 * q:.4g}") for q in np.quantile(seconds, (0.25, 0.5, 0.75))
     )

@@ -10,7 +10,7 @@ from anil_tf.deploy.formats import SIGNATURES
 from anil_tf.evaluation import calibration, card, protocol
 from anil_tf.files import write_atomically
 
-_TAKES = {
+_FUNCTIONS = {
     "adapt": ("support_images, support_labels", "the state: the tensors below, by name"),
     "predict": ("query_images, and the state", "probabilities"),
     "adapt_and_predict": ("support_images, support_labels, query_images", "probabilities"),
@@ -24,33 +24,32 @@ _NORMALIZATION = {
     "episode": "batch normalisation by the statistics of support and query images together: **an answer depends on the "
     "other images asked with it, and on how many there are**",
 }
-_EVERY_EXPORT = (
+_COMMON_LIMITS = (
     "It names one of the classes that it was given examples of, whatever the image: it does not say that an image is "
     "of none of them.",
     "The accuracy is that of classes from the data set and split of the protocol, with as many examples as there. "
     "Other data, and other numbers of classes and examples, give another accuracy: measure it on your own.",
     "Probabilities mean what they say, as far as they do, for that data; elsewhere they are an order, and no more.",
 )
-_OF_IMAGES = (
+_IMAGE_LIMIT = (
     "Images are stretched to the size of the network whatever their shape, and not turned upright: EXIF orientation is "
     "the caller's affair."
 )
 
 
 def write(directory: pathlib.Path, info: Mapping[str, Any], *, usage: str, command: str) -> None:
-    """Writes the card.
-
-    Args:
-        directory: the export's.
-        info: what export.json holds.
-        usage: the paragraph of the format on how its files are used.
-        command: the command line that repeats the export.
-    """
+    """Writes the card of an export into its directory; see `render`."""
     write_atomically(directory / "model_card.md", render(info, usage=usage, command=command))
 
 
 def render(info: Mapping[str, Any], *, usage: str, command: str) -> str:
-    """The text of the card; a pure function. See `write`."""
+    """The text of the card; a pure function.
+
+    Args:
+        info: what export.json holds.
+        usage: the paragraph of the format on how its files are used.
+        command: the command line that repeats the export.
+    """
     sections = [
         f"# {info['name']}, as {info['format']}",
         _summary(info),
@@ -91,7 +90,7 @@ def _summary(info: Mapping[str, Any]) -> str:
 def _functions(info: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name in SIGNATURES:
         if name in info["signatures"]:
-            takes, gives = _TAKES[name]
+            takes, gives = _FUNCTIONS[name]
             yield (
                 f"`{name}`",
                 takes,
@@ -188,9 +187,9 @@ def _latency(found: Mapping[str, Any] | None) -> str:
 
 
 def _limits(info: Mapping[str, Any]) -> Iterator[str]:
-    yield from _EVERY_EXPORT if info["classifies"] else _EVERY_EXPORT[1:2]
+    yield from _COMMON_LIMITS if info["classifies"] else _COMMON_LIMITS[1:2]
     if info["takes_images"] and not info["examples"]:
-        yield _OF_IMAGES
+        yield _IMAGE_LIMIT
     yield f"Normalization `{info['normalization']}`: {_NORMALIZATION[info['normalization']]}."
     trained = info["protocol"].get("training_normalization")
     if trained not in (None, info["normalization"]):

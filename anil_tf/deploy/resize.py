@@ -9,15 +9,7 @@ import tensorflow as tf
 
 
 def resize(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resizes images, and passes on those that have the size.
-
-    Args:
-        images: [n, height, width, channels] of any type, any height and width.
-        size: the height and width to make of them.
-
-    Returns:
-        float32 [n, *size, channels]; not rounded.
-    """
+    """Resizes images [n, height, width, channels] to float32 [n, *size, channels]; passes on those of that size."""
     has_size = tf.reduce_all(tf.shape(images)[1:3] == tf.constant(size))
     resized = tf.cond(
         has_size, lambda: tf.cast(images, tf.float32), lambda: interpolate(images, size)
@@ -36,15 +28,7 @@ def interpolate(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def weights(length: int | tf.Tensor, new_length: int) -> tf.Tensor:
-    """The matrix that resizes one axis.
-
-    Args:
-        length: pixels now.
-        new_length: pixels wanted.
-
-    Returns:
-        float32 [new_length, length]; each row sums to 1. For equal lengths it is the identity.
-    """
+    """The matrix that resizes one axis, float32 [new_length, length]; for equal lengths the identity."""
     reduction = tf.cast(length, tf.float32) / new_length
     centres = (tf.range(new_length, dtype=tf.float32) + 0.5) * reduction
     pixels = tf.cast(tf.range(length), tf.float32) + 0.5

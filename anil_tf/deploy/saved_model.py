@@ -22,7 +22,7 @@ VARIANT = "float32"
 # ExportArchive makes the first one TensorFlow's serving_default as well.
 _ORDER = ("adapt_and_predict", "adapt", "predict", "embed")
 
-_IN_A_PROGRAM = """\
+_PROGRAM_USAGE = """\
 In a program:
 
 ```python
@@ -51,16 +51,16 @@ python client.py EXAMPLES_DIR IMAGE...
 ```
 
 """
-    + _IN_A_PROGRAM
+    + _PROGRAM_USAGE
 )
-_OF_NUMBERS = """\
+_REGRESSION_USAGE = """\
 ```python
 model = tf.saved_model.load("saved_model")
 state = model.adapt(support_inputs, support_targets)     # float32 [n, ...], float32 [n, k]
 model.predict(query_inputs, state)["outputs"]            # float32 [m, k]
 ```
 """
-_JOINTLY = """\
+_EPISODE_USAGE = """\
 ```python
 model = tf.saved_model.load("saved_model")
 model.adapt_and_predict(support_images, support_labels, query_images)["probabilities"]
@@ -95,12 +95,15 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         adapts="adapt" in names,
         tolerance=agreement.TOLERANCE,
     )
+    usage = None if signatures.takes_images else _REGRESSION_USAGE
+    if options.normalization == "episode":
+        usage = _EPISODE_USAGE
     return Written(
         variants={VARIANT: NAME},
         ways=signatures.rows,
         state=signatures.layout.tensors if "adapt" in names else (),
         signatures=tuple(signatures.names),
-        usage=_usage(signatures, options.normalization),
+        usage=usage,
         limits=(
             "Labels out of range, classes without examples and wrong shapes are errors of the graph itself, whoever "
             "calls it.",
@@ -109,9 +112,3 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         ),
         facts={"largest_difference": {VARIANT: difference}},
     )
-
-
-def _usage(signatures: Signatures, normalization: str) -> str | None:
-    if normalization == "episode":
-        return _JOINTLY
-    return None if signatures.takes_images else _OF_NUMBERS

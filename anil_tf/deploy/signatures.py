@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from anil_tf.adapted_classifier import TaskState
 from anil_tf.deploy.formats import SIGNATURES
 from anil_tf.deploy.resize import resize
 from anil_tf.deploy.state import state_layout
@@ -38,12 +39,9 @@ class Signatures:
         """Keeps the learner, changed in nothing.
 
         Args:
-            learner: any `MetaLearner`.
+            learner: any `MetaLearner` whose body takes images of one size; a ValueError refuses others.
             normalization: "support", "running", or "episode", under which there is no adapt and no predict.
             temperature: T of softmax(logits / T).
-
-        Raises:
-            ValueError: for a body whose images have no fixed size.
         """
         self._learner, self._normalization = learner, normalization
         self._temperature = temperature
@@ -94,9 +92,8 @@ class Signatures:
         Returns:
             The state, by the names of `layout`.
         """
-        images, labels, ways = self._checked(support_images, support_labels)
-        state = self._learner.task_state(images, labels, ways, self._normalization)
-        return self.layout.pack(state)
+        support = self._checked(support_images, support_labels)
+        return self.layout.pack(self._task_state(*support))
 
     def predict(self, query_images: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Probabilities of the classes of a task.
@@ -108,7 +105,18 @@ class Signatures:
         Returns:
             {"probabilities": float32 [m, ways]} (regression: {"outputs": float32 [m, k]}).
         """
-        with tf.control_dependencies(self._checks_of_the_state(state)):
+        ways = [
+            tf.shape(state[tensor.name])[axis]
+            for tensor in self.layout.tensors
+            for axis, length in enumerate(tensor.shape)
+            if length is None
+        ]
+        numbers = tf.stack(ways or [0])
+        with self._require(
+            tf.reduce_all(numbers == numbers[0]),
+            "Expected a state of one number of ways, as adapt returns it. Received:",
+            numbers,
+        ):
             images = self._inputs(query_images)
         logits = self._learner.answer(images, self.layout.unpack(state), self._normalization)
         return self._answers(logits)
@@ -141,7 +149,7 @@ class Signatures:
                 "query_images": queries[None],
             }
             return self._joint(inputs, training=False)[0]
-        state = self._learner.task_state(images, labels, ways, self._normalization)
+        state = self._task_state(images, labels, ways)
         return self._learner.answer(queries, state, self._normalization)
 
     def _answers(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -155,11 +163,8 @@ class Signatures:
         if not self.takes_images:
             return images
         sides = tf.shape(images)[1:3]
-        some = tf.debugging.Assert(
-            tf.reduce_all(sides > 0),
-            ["Expected images of 1 pixel or more a side. Received:", sides],
-        )
-        with tf.control_dependencies([some]):
+        wanted = "Expected images of 1 pixel or more a side. Received:"
+        with self._require(tf.reduce_all(sides > 0), wanted, sides):
             return resize(tf.identity(images), self._image_shape[:2])
 
     def _checked(
@@ -167,59 +172,35 @@ class Signatures:
     ) -> tuple[tf.Tensor, tf.Tensor, int | tf.Tensor]:
         """The support as the learner takes it, and the number of ways, once it is found in order."""
         counts = tf.stack([tf.shape(images)[0], tf.shape(labels)[0]])
-        fits = tf.debugging.Assert(
+        with self._require(
             tf.logical_and(counts[0] == counts[1], counts[0] > 0),
-            [
-                "Expected one label per support image, of one or more. Received images, labels:",
-                counts,
-            ],
-        )
-        with tf.control_dependencies([fits]):
+            "Expected one label per support image, of one or more. Received images, labels:",
+            counts,
+        ):
             labels = tf.identity(labels)
         if not self.classifies:
             return self._inputs(images), labels, int(labels.shape[-1])
-        with tf.control_dependencies(self._checks_of_the_classes(labels)):
+        smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
+        different = tf.size(tf.unique(labels).y)
+        if self.rows is None:
+            wanted, enough = "0..ways-1 with ways of 2 or more", different > 1
+        else:
+            wanted = f"0..{self.rows - 1}, as the head has one learned row for each of {self.rows} classes"
+            enough = different == self.rows
+        consecutive = tf.logical_and(smallest == 0, largest == different - 1)
+        with self._require(
+            tf.logical_and(consecutive, enough),
+            f"Expected support labels {wanted}, each on one image or more. Received smallest, largest, how many "
+            "different ones:",
+            *(smallest, largest, different),
+        ):
             labels = tf.identity(labels)
         ways = tf.reduce_max(labels) + 1 if self.rows is None else self.rows
         return self._inputs(images), labels, ways
 
-    def _checks_of_the_classes(self, labels: tf.Tensor) -> list[Any]:
-        """Refuses labels that are not 0..ways-1, each of them there."""
-        smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
-        different = tf.size(tf.unique(labels).y)
-        wanted = "0..ways-1 with ways of 2 or more"
-        many = different > 1
-        if self.rows is not None:
-            wanted = f"0..{self.rows - 1}, as the head has one learned row for each of {self.rows} classes"
-            many = different == self.rows
-        consecutive = tf.logical_and(smallest == 0, largest == different - 1)
-        return [
-            tf.debugging.Assert(
-                tf.logical_and(consecutive, many),
-                [
-                    f"Expected support labels {wanted}, each on one image or more. Received smallest, largest, "
-                    "how many different ones:",
-                    smallest,
-                    largest,
-                    different,
-                ],
-            )
-        ]
+    def _task_state(self, images: tf.Tensor, labels: tf.Tensor, ways: int | tf.Tensor) -> TaskState:
+        return self._learner.task_state(images, labels, ways, self._normalization)
 
-    def _checks_of_the_state(self, state: dict[str, tf.Tensor]) -> list[Any]:
-        """Refuses tensors that disagree on the number of ways."""
-        ways = [
-            tf.shape(state[tensor.name])[axis]
-            for tensor in self.layout.tensors
-            for axis, length in enumerate(tensor.shape)
-            if length is None
-        ]
-        if not ways:
-            return []
-        numbers = tf.stack(ways)
-        return [
-            tf.debugging.Assert(
-                tf.reduce_all(numbers == numbers[0]),
-                ["Expected a state of one number of ways, as adapt returns it. Received:", numbers],
-            )
-        ]
+    def _require(self, condition: tf.Tensor, message: str, *received: tf.Tensor) -> Any:
+        """A context in which nothing is computed unless the condition holds."""
+        return tf.control_dependencies([tf.debugging.Assert(condition, [message, *received])])

@@ -51,7 +51,7 @@ loss = model.meta_step(support_images, support_labels, query_images, query_label
 
 `export.json` lists the arguments, variables and results of each program under `facts`.
 """
-_OF_NUMBERS = """\
+_REGRESSION_USAGE = """\
 The programs need JAX and NumPy, and no TensorFlow. This library runs them, with or without TensorFlow:
 
 ```python
@@ -82,7 +82,11 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         programs[STEP] = _meta_step(learner, options)
     facts = _write(directory, programs, signatures)
     if not lacks:
-        facts["training"] = _training(learner, options)
+        facts["training"] = {
+            "meta_batch_size": options.meta_batch_size,
+            "normalization": learner.normalization,
+            "optimizer": keras.optimizers.serialize(learner.optimizer),
+        }
     differences = _differences(learner, directory, options, facts["programs"])
     return Written(
         variants={"float32": f"{ANSWER}.mlir"},
@@ -93,7 +97,7 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
         examples=len(question["support_images"]),
         signatures=(ANSWER,),
         limits=_limits(learner, options, differences, lacks),
-        usage=None if signatures.takes_images else _OF_NUMBERS,
+        usage=None if signatures.takes_images else _REGRESSION_USAGE,
         facts=facts | {"largest_difference": differences},
     )
 
@@ -178,40 +182,25 @@ def _meta_batch(learner: MetaLearner, options: Options) -> dict[str, np.ndarray]
     return {name: np.stack([task._asdict()[name] for task in tasks]) for name in tasks[0]._fields}
 
 
-def _training(learner: MetaLearner, options: Options) -> dict[str, Any]:
-    """What the meta-step computes, as JSON can hold it."""
-    return {
-        "meta_batch_size": options.meta_batch_size,
-        "normalization": learner.normalization,
-        "optimizer": keras.optimizers.serialize(learner.optimizer),
-    }
-
-
 def _write(
     directory: pathlib.Path, programs: Mapping[str, Program], signatures: Signatures
 ) -> dict[str, Any]:
     """Writes the programs and their variables; returns what whoever runs them has to know."""
-    names = _names(programs)
     for name, program in programs.items():
         (directory / f"{name}.mlir").write_text(program.text, encoding="utf-8")
     used = {id(v): v for program in programs.values() for v in program.variables}
+    # A number in each name, since no two variables may have the same.
+    names = {key: f"{number:03}_{_name(v)}" for number, (key, v) in enumerate(used.items())}
     arrays: dict[str, Any] = {names[key]: variable.numpy() for key, variable in used.items()}
     np.savez(directory / VARIABLES, **arrays)
     results = {ANSWER: "probabilities" if signatures.classifies else "outputs", STEP: LOSS}
     return {"programs": {n: _facts(n, p, results[n], names) for n, p in programs.items()}}
 
 
-def _names(programs: Mapping[str, Program]) -> dict[int, str]:
-    """A name for each variable, by its id: a number, since no two of them may have the same, and what it is."""
-    used = list({id(v): v for program in programs.values() for v in program.variables}.items())
-    return {
-        key: f"{number:03}_{re.sub(r'[^0-9a-zA-Z]+', '_', _name(variable))}"
-        for number, (key, variable) in enumerate(used)
-    }
-
-
 def _name(variable: tf.Variable | tf.Tensor) -> str:
-    return variable.name.partition(":")[0] if isinstance(variable, tf.Variable) else "constant"
+    if not isinstance(variable, tf.Variable):
+        return "constant"
+    return re.sub(r"[^0-9a-zA-Z]+", "_", variable.name.partition(":")[0])
 
 
 def _facts(name: str, program: Program, result: str, names: dict[int, str]) -> dict[str, Any]:
@@ -226,9 +215,6 @@ def _facts(name: str, program: Program, result: str, names: dict[int, str]) -> d
         "variables": variables,
         "results": [result] + [variables[position] for position in program.updated],
     }
-
-
-# ---- Comparison with the learner -------------------------------------------------------------------------------------
 
 
 def _differences(
@@ -268,9 +254,6 @@ def _losses(learner: MetaLearner, batch: list[np.ndarray]) -> np.ndarray:
     finally:
         for variable, value in zip(learner.variables, before, strict=True):
             variable.assign(value)
-
-
-# ---- What is said of it ----------------------------------------------------------------------------------------------
 
 
 def _limits(

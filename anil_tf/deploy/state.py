@@ -46,18 +46,11 @@ class StateLayout:
         return {t.name: tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in self.tensors}
 
     def pack(self, state: TaskState) -> dict[str, tf.Tensor]:
-        """Gives the tensors of a state their names.
-
-        Args:
-            state: what `MetaLearner.task_state` returned for this learner and normalisation.
-
-        Returns:
-            One tensor for each of `tensors`, of its shape and type.
-        """
+        """Gives the tensors of a state, as `MetaLearner.task_state` returns it, their names, shapes and types."""
         values = [
             *state.tensors,
-            *_in_order(state.body_statistics),
-            *_in_order(state.head_statistics),
+            *_flat(state.body_statistics),
+            *_flat(state.head_statistics),
         ]
         return {
             tensor.name: tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
@@ -65,17 +58,7 @@ class StateLayout:
         }
 
     def unpack(self, named: dict[str, tf.Tensor]) -> TaskState:
-        """Takes a state out of its names.
-
-        Args:
-            named: what `pack` returned, in any order.
-
-        Returns:
-            The state that `pack` was given, for `MetaLearner.answer`.
-
-        Raises:
-            KeyError: for a tensor that is not there.
-        """
+        """The state that `pack` was given, for `MetaLearner.answer`; KeyError for a tensor that is not there."""
         return TaskState(
             [named[tensor.name] for tensor in self.head],
             _statistics([named[tensor.name] for tensor in self.body_statistics]),
@@ -84,15 +67,7 @@ class StateLayout:
 
 
 def state_layout(learner: MetaLearner, normalization: str) -> StateLayout:
-    """What adaptation of this learner leaves behind.
-
-    Args:
-        learner: any.
-        normalization: "support" keeps the statistics of the support images, "running" needs none.
-
-    Returns:
-        Names, shapes and types of the tensors; None in a shape is the number of ways.
-    """
+    """What adaptation of this learner leaves behind; "support" keeps the statistics of the support images."""
     keeps = normalization == "support"
     return StateLayout(
         head=_head_tensors(learner),
@@ -133,9 +108,8 @@ def _moments(part: str, model: keras.Model | None) -> tuple[StateTensor, ...]:
     )
 
 
-def _in_order(statistics: Statistics) -> list[tf.Tensor]:
-    pairs = [statistics[key] for key in sorted(statistics, key=int)]
-    return [moment for pair in pairs for moment in pair]
+def _flat(statistics: Statistics) -> list[tf.Tensor]:
+    return [moment for key in sorted(statistics, key=int) for moment in statistics[key]]
 
 
 def _statistics(values: list[tf.Tensor]) -> Statistics:

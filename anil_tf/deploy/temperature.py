@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,8 @@ def fit(signatures: Signatures, tasks: Any, *, episodes: int) -> Temperature:
         return Temperature()
     logits, labels = _answers(signatures, tasks, episodes)
     # Where every answer is right, the colder the better: certainty that a few episodes cannot give.
-    knows_all = (logits.argmax(axis=-1) == labels).all()
-    value = 1.0 if knows_all else calibration.fit_temperature(logits, labels)
+    all_right = (logits.argmax(axis=-1) == labels).all()
+    value = 1.0 if all_right else calibration.fit_temperature(logits, labels)
     return Temperature(
         value,
         episodes,
@@ -65,16 +64,10 @@ def _answers(signatures: Signatures, tasks: Any, episodes: int) -> tuple[np.ndar
     """Logits [episodes, n_q, ways] and labels [episodes, n_q] of the queries."""
     specs = signatures.specs("adapt_and_predict")
     compute = tf.function(signatures.logits, input_signature=specs)
-    every = (task for batch in tasks.as_dataset() for task in _tasks_of(batch))
+    names = [spec.name for spec in specs]
     pairs = [
-        (compute(*inputs).numpy(), labels) for inputs, labels in itertools.islice(every, episodes)
+        (compute(*(inputs[name] for name in names)).numpy(), labels.numpy())
+        for inputs, labels in tasks.as_dataset().unbatch().take(episodes)
     ]
     logits, labels = zip(*pairs, strict=True)
     return np.stack(logits).astype(np.float64), np.stack(labels)
-
-
-def _tasks_of(batch: Any) -> Any:
-    inputs, labels = batch
-    names = ("support_images", "support_labels", "query_images")
-    for task in range(len(labels)):
-        yield [inputs[name][task] for name in names], labels[task].numpy()

@@ -17,11 +17,8 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     CIFAR images (He et al. 2016, arXiv:1512.03385, section 4.2).
 
     Args:
-        images: uint8 [..., height, width, channels], of known shape.
+        images: uint8 [..., height, width, channels], of known shape; each gets a shift and a flip of its own.
         seed: stateless seed, int64 [2].
-
-    Returns:
-        Images of the same shape and dtype; every image has a shift and a flip of its own.
     """
     height, width, channels = images.shape[-3:]
     count = images.shape[:-3].num_elements()

@@ -5,22 +5,15 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import tensorflow as tf
 
 from anil_tf.episodes import class_split, prepared
 from anil_tf.episodes.class_images import ClassImages, from_labels
 
 
 def load(name: str, split: str, data_dir: str | None) -> ClassImages:
-    """Loads one split of CIFAR-FS or FC100: 32x32x3, 600 images per class.
+    """Loads one split of "cifar_fs" (Bertinetto et al. 2019) or "fc100" (Oreshkin et al. 2018).
 
-    Args:
-        name: "cifar_fs" (Bertinetto et al. 2019) or "fc100" (Oreshkin et al. 2018).
-        split: "train", "validation" or "test".
-        data_dir: TFDS' directory, or None.
-
-    Returns:
-        The split's images by class.
+    Images are 32x32x3, 600 per class.
     """
     images, labels, names = _cifar100(prepared.directory(data_dir))
     lists = class_split.published(name)
@@ -35,9 +28,5 @@ def load(name: str, split: str, data_dir: str | None) -> ClassImages:
 def _cifar100(data_dir: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """All 60,000 images, decoded once for the three splits."""
     builder = prepared.open_builder("cifar100", data_dir)
-
-    def to_image(encoded: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.io.decode_png(encoded, channels=3), [32, 32, 3])
-
-    images, labels = prepared.decode(builder, "train+test", to_image)
+    images, labels = prepared.decode(builder, "train+test")
     return images, labels, builder.info.features["label"].names

@@ -52,17 +52,7 @@ def from_classes(
     class_names: Sequence[str],
     split_description: str = "",
 ) -> ClassImages:
-    """Joins one array of images per class.
-
-    Args:
-        images_by_class: for each class a uint8 array [images, height, width, channels]; all images
-            of one size.
-        class_names: one name per class, in the same order.
-        split_description: a phrase for protocols.
-
-    Returns:
-        The images as one tensor with the place of each class in it.
-    """
+    """Joins one array of images per class, uint8 [images, height, width, channels], all of one size."""
     sizes = np.array([len(images) for images in images_by_class], np.int32)
     # The tensor stays on the host: datasets gather from it there, and only episodes travel.
     with tf.device("CPU:0"):
@@ -78,7 +68,7 @@ def from_labels(
     label_names: Sequence[str],
     split_description: str = "",
 ) -> ClassImages:
-    """Picks the images of some classes out of a labelled set.
+    """Picks the images of some classes out of a labelled set, in their order within the class.
 
     Args:
         images: uint8 array [images, height, width, channels].
@@ -86,9 +76,6 @@ def from_labels(
         classes: the labels to pick; class `c` of the result is `classes[c]`.
         label_names: the name of every label, indexed by label.
         split_description: a phrase for protocols.
-
-    Returns:
-        The picked images, grouped by class, in their order within the class.
     """
     return from_classes(
         [images[labels == label] for label in classes],

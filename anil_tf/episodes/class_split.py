@@ -36,7 +36,7 @@ def by_seed(class_names: Sequence[str], split: str, seed: int, origin: str) -> l
     """Splits classes at random: 64 % train, 16 % validation, 20 % test, at least one each.
 
     Args:
-        class_names: the names of all classes.
+        class_names: the names of all classes, 3 at least.
         split: "train", "validation" or "test".
         seed: the split's seed; it is not the seed of the episodes, so that another seed there
             never moves a training class into the test.
@@ -44,9 +44,6 @@ def by_seed(class_names: Sequence[str], split: str, seed: int, origin: str) -> l
 
     Returns:
         The split's classes as sorted indices into `class_names`.
-
-    Raises:
-        DataError: if there are fewer than three classes.
     """
     count = len(class_names)
     if count < len(SPLITS):

@@ -61,11 +61,7 @@ class GlyphClass:
 
 
 def glyph_classes() -> list[GlyphClass]:
-    """Finds all classes in matplotlib's fonts; takes a few seconds.
-
-    Returns:
-        Over a thousand classes, in the order of their first letters.
-    """
+    """Finds all classes in matplotlib's fonts, in the order of their first letters; takes a few seconds."""
     stencils = {path: _stencils(path) for path in _font_files()}
     faces_of: dict[str, int] = collections.Counter(
         letter for drawn in stencils.values() for letter in drawn
@@ -149,15 +145,7 @@ def _comparable(stencil: Image.Image) -> np.ndarray:
 
 
 def same_drawings(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Which drawings of two sets are the same.
-
-    Args:
-        first: float32 [m, pixels], ink from 0 to 1.
-        second: float32 [n, pixels].
-
-    Returns:
-        Integer array [pairs, 2] of indices into `first` and `second`.
-    """
+    """The pairs of same drawings, int [pairs, 2], of two sets: float32 [m, pixels] and [n, pixels], ink from 0 to 1."""
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (first, second)]
     candidates = np.argwhere(unit[0] @ unit[1].T > _MAY_BE_SAME)
     same = [

@@ -22,12 +22,7 @@ _STROKES = (None, ImageFilter.MaxFilter(3), ImageFilter.GaussianBlur(1.2))
 def drawings(
     stencils: Sequence[Image.Image], count: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Draws one letter many times.
-
-    Args:
-        stencils: the letter in several faces; they are used in turn, in random order.
-        count: how many drawings.
-        generator: the source of variation.
+    """Draws one letter many times, its faces in turn, in random order.
 
     Yields:
         Drawings, uint8 [28, 28, 1], ink = 255.

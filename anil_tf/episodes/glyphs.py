@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
@@ -67,17 +66,12 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
 
 def load(split: str, data_dir: str | None) -> ClassImages:
-    """Loads one split of the glyphs, drawing them first where that was not done before.
+    """Loads one split of the glyphs, uint8 [drawings, 28, 28, 1].
 
-    Args:
-        split: "train", "validation" or "test".
-        data_dir: TFDS' directory, or None. Where it cannot be written, the user's cache is used.
-
-    Returns:
-        The split's drawings by class, uint8 [drawings, 28, 28, 1].
+    They are drawn first where that was not done before, in the user's cache where `data_dir` cannot be written.
     """
     builder = _builder(prepared.directory(data_dir))
-    images, labels = prepared.decode(builder, split, _to_image)
+    images, labels = prepared.decode(builder, split)
     scripts = ", ".join(script.capitalize() for script in glyph_classes.SCRIPTS[split])
     classes = np.unique(labels).tolist()
     description = (
@@ -141,8 +135,3 @@ def _writable(path: str) -> bool:
         folder = folder.parent
     marked = stat.S_IMODE(folder.stat().st_mode) & 0o222
     return bool(marked) and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _to_image(encoded: tf.Tensor) -> tf.Tensor:
-    side = glyph_drawing.SIDE
-    return tf.ensure_shape(tf.io.decode_png(encoded, channels=1), [side, side, 1])

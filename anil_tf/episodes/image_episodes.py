@@ -21,21 +21,9 @@ def draw(
     queries: int,
     augmented: bool = False,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Draws tasks without replacement: distinct classes, and distinct images within a class.
+    """Draws an element of `Tasks` without replacement: distinct classes, and distinct images within a class.
 
-    Args:
-        source: the images of a split.
-        seed: stateless seed, int64 [2].
-        tasks: how many tasks (B).
-        ways: classes in a task.
-        shots: support images per class.
-        queries: query images per class.
-        augmented: whether images are shifted and mirrored at random.
-
-    Returns:
-        `({"support_images": uint8 [B, ways * shots, h, w, c], "support_labels": int32
-        [B, ways * shots], "query_images": uint8 [B, ways * queries, h, w, c]}, query_labels int32
-        [B, ways * queries])`, ordered by label; which class has which label is random.
+    Images are ordered by label; which class has which label is random.
     """
     classes = sampling.draw_classes(
         sampling.derived_seed(seed, _CLASSES), tasks, len(source.sizes), ways

@@ -31,11 +31,7 @@ def in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def shape(path: pathlib.Path) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) of an upright image, from its header.
-
-    Raises:
-        DataError: if it is not an image.
-    """
+    """Height, width and channels (1 or 3) of an upright image, from its header."""
     try:
         with Image.open(path) as image:
             height, width = image.height, image.width
@@ -56,9 +52,6 @@ def read(path: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray
 
     Returns:
         uint8 array [height, width, channels].
-
-    Raises:
-        DataError: if the file is not an image or is damaged.
     """
     try:
         with Image.open(path) as image:

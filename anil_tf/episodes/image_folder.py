@@ -20,7 +20,7 @@ _FOLDERS_OF_SPLIT = {
 
 
 def load(split: str, data_dir: str | None, image_size: int | None, split_seed: int) -> ClassImages:
-    """Loads one split of an image folder.
+    """Loads one split of an image folder; its images are grey if all of the folder are, else RGB.
 
     Args:
         split: "train", "validation" or "test".
@@ -28,12 +28,6 @@ def load(split: str, data_dir: str | None, image_size: int | None, split_seed: i
         image_size: height and width of the images in memory; None keeps their size if all have
             one, and takes 84 otherwise.
         split_seed: the seed of the class split, for a folder without split folders.
-
-    Returns:
-        The split's images by class; grey if all images of the folder are, else RGB.
-
-    Raises:
-        DataError: if the folder does not hold classes of readable images.
     """
     folder = _existing(data_dir)
     if _split_folder(folder, "train") is None:

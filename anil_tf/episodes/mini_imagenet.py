@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from anil_tf.episodes import class_split, image_files, prepared
@@ -17,7 +16,7 @@ from anil_tf.episodes.class_images import ClassImages, from_labels
 from anil_tf.episodes.errors import DataError
 
 _SIDE = 84
-_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+_FOLDERS = ("train", "val", "validation", "test")
 _PICKLES = {
     "train": "mini-imagenet-cache-train.pkl",
     "validation": "mini-imagenet-cache-val.pkl",
@@ -71,18 +70,10 @@ class MiniImagenet(tfds.core.GeneratorBasedBuilder):
 
 
 def load(split: str, data_dir: str | None) -> ClassImages:
-    """Loads one split, preparing the data from the manual directory at the first time.
+    """Loads one split, 64, 16 or 20 classes of uint8 [images, 84, 84, 3].
 
-    Args:
-        split: "train", "validation" or "test": 64, 16 or 20 classes.
-        data_dir: TFDS' directory, or None; the user's copy lies in `downloads/manual/mini_imagenet`
-            or `downloads/manual` under it.
-
-    Returns:
-        The split's images by class, uint8 [images, 84, 84, 3].
-
-    Raises:
-        DataError: if the data are not prepared and there is no complete copy to prepare.
+    At the first time the data are prepared from the user's copy, which lies in `downloads/manual/mini_imagenet` or
+    `downloads/manual` under TFDS' directory.
     """
     builder = MiniImagenet(data_dir=prepared.directory(data_dir))
     if not prepared.is_on_disk(builder):
@@ -95,7 +86,7 @@ def load(split: str, data_dir: str | None) -> ClassImages:
                 f"mini-ImageNet cannot be prepared in {builder.data_dir} ({error}); give a"
                 " writable directory with --data_dir or TFDS_DATA_DIR."
             ) from error
-    images, labels = prepared.decode(builder, split, _to_image)
+    images, labels = prepared.decode(builder, split)
     lists = class_split.published("mini_imagenet")
     wordnet_ids = builder.info.features["label"].names
     classes = [wordnet_ids.index(wordnet_id) for wordnet_id in lists["splits"][split]]
@@ -125,7 +116,7 @@ def _manual_dir(builder: tfds.core.DatasetBuilder) -> pathlib.Path:
 
 def _class_folders(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """The folder of each class, by WordNet id."""
-    parts = [folder, *(folder / name for names in _FOLDERS.values() for name in names)]
+    parts = [folder, *(folder / name for name in _FOLDERS)]
     found = {
         wordnet_id: part / wordnet_id
         for wordnet_id in _names()
@@ -202,7 +193,3 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return super().find_class(module, name)
-
-
-def _to_image(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.ensure_shape(tf.io.decode_png(encoded, channels=3), [_SIDE, _SIDE, 3])

@@ -29,15 +29,8 @@ def load(split: str, data_dir: str | None, *, rotated_tests: bool = False) -> Cl
 
     Rotations by 90 degrees are extra classes in train. Validation and test use the characters as
     drawn; published work differs here, and with Prototypical Networks (Snell et al. 2017) every
-    rotation is a class in validation and test too: `rotated_tests`.
-
-    Args:
-        split: "train", "validation" or "test": 4112, 172 or 423 classes of 20 drawings.
-        data_dir: TFDS' directory, or None.
-        rotated_tests: rotate in validation and test too, which makes 688 and 1692 classes of them.
-
-    Returns:
-        The split's drawings by class, uint8 [drawings, 28, 28, 1].
+    rotation is a class in validation and test too: `rotated_tests`. That makes 4112 classes in train, 172 or 688 in
+    validation and 423 or 1692 in test, each of 20 drawings, uint8 [20, 28, 28, 1].
     """
     drawings = _drawings(prepared.directory(data_dir))
     labels = class_split.published("omniglot_vinyals")["splits"][split]
@@ -53,13 +46,6 @@ def load_background(split: str, data_dir: str | None) -> ClassImages:
 
     Validation takes five whole alphabets out of the background set. Rotations by 90 degrees are
     extra classes in train only; validation and test use the characters as drawn.
-
-    Args:
-        split: "train", "validation" or "test".
-        data_dir: TFDS' directory, or None.
-
-    Returns:
-        The split's drawings by class, uint8 [drawings, 28, 28, 1].
     """
     drawings = _drawings(prepared.directory(data_dir))
     rotations: Sequence[int] = (0,)

@@ -16,11 +16,9 @@ PREFETCHED = 2
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same elements, and no wait at the end.
+    """The same elements, and no wait at the end; what is made of the returned data set is untuned as well.
 
-    Args:
-        dataset: whose parallel calls and prefetched elements are numbers, not `tf.data.AUTOTUNE`. What is made of the
-            returned one is untuned as well.
+    The parallel calls and prefetched elements of `dataset` have to be numbers, not `tf.data.AUTOTUNE`.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import os
 import socket
@@ -24,17 +25,7 @@ _DECODE_BATCH = 1024
 
 
 def directory(data_dir: str | None) -> str | None:
-    """TFDS' directory: `data_dir`, else the environment's TFDS_DATA_DIR, else TFDS' default.
-
-    Args:
-        data_dir: the user's choice, or None.
-
-    Returns:
-        A path, or None for TFDS' default.
-
-    Raises:
-        DataError: if `data_dir` is given and does not exist.
-    """
+    """TFDS' directory: `data_dir`, else the environment's TFDS_DATA_DIR, else None for TFDS' default."""
     if data_dir is None:
         return os.environ.get("TFDS_DATA_DIR") or None
     path = os.path.expanduser(data_dir)
@@ -77,11 +68,21 @@ def open_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         A builder whose data are on disk.
 
     Raises:
-        DataError: if the data are neither there nor to be had.
+        DataError: if there is no such data set, or its data are neither there nor to be had.
     """
     folder = directory(data_dir)
-    with quiet():
-        builder = tfds.builder(name, data_dir=folder)
+    try:
+        with quiet():
+            builder = tfds.builder(name, data_dir=folder)
+    except tfds.core.registered.DatasetNotFoundError as error:  # which prints all that there are
+        close = difflib.get_close_matches(name.split("/")[0], tfds.list_builders(), n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise DataError(
+            f"TFDS has no data set {name!r}; {hint}its list is at"
+            " https://www.tensorflow.org/datasets/catalog."
+        ) from error
+    except (ValueError, RuntimeError, AssertionError, ImportError) as error:
+        raise DataError(f"TFDS cannot open {name!r}: {error}") from error
     if not is_on_disk(builder):
         _download(builder, name)
     return builder
@@ -130,7 +131,7 @@ def _require_network(builder: tfds.core.DatasetBuilder):
 def decode(
     builder: tfds.core.DatasetBuilder,
     split: str,
-    to_image: Callable[[tf.Tensor], tf.Tensor],
+    to_image: Callable[[tf.Tensor], tf.Tensor] | None = None,
     *,
     image_key: str = "image",
     label_key: str = "label",
@@ -141,7 +142,7 @@ def decode(
         builder: a prepared builder.
         split: TFDS' split, such as "train+test".
         to_image: turns one encoded image (a string scalar) into uint8 [height, width, channels]
-            of one size for all.
+            of one size for all; None leaves it as it is stored.
         image_key: the image feature's name.
         label_key: the label feature's name.
 
@@ -150,8 +151,12 @@ def decode(
         on disk.
     """
 
+    def as_stored(encoded: tf.Tensor) -> tf.Tensor:
+        shape = builder.info.features[image_key].shape
+        return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[-1]), shape)
+
     def convert(example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
-        return to_image(example[image_key]), example[label_key]
+        return (to_image or as_stored)(example[image_key]), example[label_key]
 
     with quiet(), tf.device("CPU:0"):
         examples = builder.as_dataset(

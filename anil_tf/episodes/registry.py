@@ -1,4 +1,8 @@
-"""The data sets by name, each with the function that loads one split of it."""
+"""The data sets by name, each with the function that loads one split of it.
+
+All these functions take the split ("train", "validation" or "test") and `data_dir` (TFDS' directory or an image folder,
+None for the default), and raise a DataError for data that cannot be had or used.
+"""
 
 from __future__ import annotations
 
@@ -71,18 +75,7 @@ def check_name(name: str):
 
 
 def source(name: str, request: Request) -> Source:
-    """Loads one split of a data set; asked again, the images in memory are shared.
-
-    Args:
-        name: a key of `DATASETS`, or `tfds:NAME`.
-        request: the split and where to find the data.
-
-    Returns:
-        What episodes are drawn from.
-
-    Raises:
-        DataError: if the data cannot be had.
-    """
+    """Loads one split of a data set or of `tfds:NAME`; asked again, the images in memory are shared."""
     if name == "image_folder":  # not shared: its owner may add images between two calls
         return DATASETS[name](request)
     folder = prepared.directory(request.data_dir)

@@ -15,16 +15,7 @@ ALGORITHM = "philox"
 
 
 def episode_seed(seed: int, split: str, step: tf.Tensor) -> tf.Tensor:
-    """The stateless seed of one element.
-
-    Args:
-        seed: the user's seed.
-        split: the split's name; it takes part so that splits do not draw alike.
-        step: int64 scalar, the element's number.
-
-    Returns:
-        An int64 tensor [2].
-    """
+    """The stateless seed of one element, int64 [2]; the split takes part so that splits do not draw alike."""
     root = tf.constant([seed % 2**63, zlib.crc32(split.encode())], tf.int64)
     return derived_seed(root, step)
 
@@ -35,17 +26,7 @@ def derived_seed(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
 
 
 def draw_classes(seed: tf.Tensor, tasks: int, classes: int, ways: int) -> tf.Tensor:
-    """Draws the classes of each task.
-
-    Args:
-        seed: stateless seed, int64 [2].
-        tasks: how many tasks.
-        classes: how many classes there are.
-        ways: how many to draw for each task.
-
-    Returns:
-        int32 [tasks, ways], each row distinct numbers below `classes` in random order.
-    """
+    """Draws the classes of each task: int32 [tasks, ways], distinct numbers below `classes` in random order."""
     ranks = tf.random.stateless_uniform([tasks, classes], seed, alg=ALGORITHM)
     return tf.math.top_k(ranks, ways).indices
 

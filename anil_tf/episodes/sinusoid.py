@@ -27,18 +27,7 @@ class Sinusoids:
     def draw(
         self, seed: tf.Tensor, *, tasks: int, shots: int, queries: int
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Draws curves and points on them.
-
-        Args:
-            seed: stateless seed, int64 [2].
-            tasks: how many curves (B).
-            shots: support points on each.
-            queries: query points on each.
-
-        Returns:
-            `({"support_images": x [B, shots, 1], "support_labels": y [B, shots, 1],
-            "query_images": x [B, queries, 1]}, y [B, queries, 1])`, all float32.
-        """
+        """Draws an element of `Tasks`: curves, and points x on them with their y, all float32."""
 
         def uniform(purpose: int, points: int, low: float, high: float) -> tf.Tensor:
             shape = [tasks, points, 1]

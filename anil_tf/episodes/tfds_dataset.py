@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 
 import numpy as np
@@ -32,9 +31,6 @@ def load(
 
     Returns:
         The split's images by class, out of TFDS' train, validation and test examples together.
-
-    Raises:
-        DataError: if the data set is unknown, cannot be had or has no image and label.
     """
     images, labels, names = _decoded(name, data_dir, image_size)
     present = np.unique(labels[labels >= 0]).tolist()  # some sets mark unlabelled images by -1
@@ -52,7 +48,6 @@ def _decoded(
     name: str, data_dir: str | None, image_size: int | None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """All labelled images, decoded once for the three splits."""
-    _require_known(name, data_dir)
     builder = prepared.open_builder(name, data_dir)
     image_key, label_key = _image_and_label(builder)
     splits = [split for split in _LABELLED_SPLITS if split in builder.info.splits]
@@ -64,22 +59,6 @@ def _decoded(
         label_key=label_key,
     )
     return images, labels, builder.info.features[label_key].names
-
-
-def _require_known(name: str, data_dir: str | None):
-    """A line with the closest names, where TFDS prints all it has."""
-    try:
-        with prepared.quiet():
-            tfds.builder(name, data_dir=prepared.directory(data_dir))
-    except tfds.core.registered.DatasetNotFoundError as error:
-        close = difflib.get_close_matches(name.split("/")[0], tfds.list_builders(), n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise DataError(
-            f"TFDS has no data set {name!r}; {hint}its list is at"
-            " https://www.tensorflow.org/datasets/catalog."
-        ) from error
-    except (ValueError, RuntimeError, AssertionError, ImportError) as error:
-        raise DataError(f"TFDS cannot open {name!r}: {error}") from error
 
 
 def _image_and_label(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def draw_curves(metrics_csv: str | pathlib.Path, png: str | pathlib.Path) -> Non
     _draw_metric(panels[-1], steps, rows, "loss", unit, 1.0, best)
     for panel in panels:
         panel.set_xlabel("meta-steps" if by_step else "epochs")
-    _save(figure, png)
+    figure.savefig(png)
 
 
 def draw_episodes(
@@ -76,7 +76,7 @@ def draw_episodes(
         png: the file to write.
         episodes: how many.
     """
-    _save(_episodes_figure(learner, tasks, episodes), png)
+    _episodes_figure(learner, tasks, episodes).savefig(png)
 
 
 def episode_image(learner: keras.Model, tasks: Any) -> np.ndarray:
@@ -245,16 +245,10 @@ def _is_drawn(episode: dict[str, np.ndarray]) -> bool:
 
 
 def _show(panel: Axes, image: np.ndarray, drawn: bool, frame: str, frame_width: float) -> None:
-    if image.shape[-1] == 1:
-        panel.imshow(
-            image[..., 0],
-            cmap="gray_r" if drawn else "gray",
-            vmin=0,
-            vmax=255,
-            interpolation="nearest",
-        )
-    else:
-        panel.imshow(image, interpolation="nearest")
+    # Matplotlib passes over colours and limits where an image has three channels.
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
+    colours = "gray_r" if drawn else "gray"
+    panel.imshow(pixels, cmap=colours, vmin=0, vmax=255, interpolation="nearest")
     panel.set(xticks=[], yticks=[])
     for spine in panel.spines.values():
         spine.set(edgecolor=frame, linewidth=frame_width)
@@ -313,8 +307,3 @@ def _regression_figure(solved: list[dict[str, np.ndarray]], tasks: Any) -> Figur
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     return figure
-
-
-def _save(figure: Figure, png: str | pathlib.Path) -> None:
-    FigureCanvasAgg(figure)
-    figure.savefig(png)

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import anil_tf
+from anil_tf import threads
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -96,17 +97,12 @@ def _inner_steps(learner: keras.Model) -> int | str:
     """How many inner steps are taken; in words where they are not counted."""
     if not _has_inner_loop(learner):
         return 0
-    return (
-        learner.describe()["inner_steps"] if _goes_to_the_minimum(learner) else learner.inner_steps
-    )
+    to_the_minimum = getattr(learner, "differentiation", "") == "implicit"
+    return learner.describe()["inner_steps"] if to_the_minimum else learner.inner_steps
 
 
 def _has_inner_loop(learner: keras.Model) -> bool:
     return getattr(learner, "has_inner_loop", True)
-
-
-def _goes_to_the_minimum(learner: keras.Model) -> bool:
-    return getattr(learner, "differentiation", "") == "implicit"
 
 
 def _inner_step_size(learner: keras.Model) -> dict[str, Any]:
@@ -129,10 +125,10 @@ def hardware() -> dict[str, Any]:
     """The machine: `cpu` model, usable `cores`, `memory_gib`, `accelerators` by name."""
     return {
         "cpu": _cpu_model(),
-        "cores": _usable_cores(),
+        "cores": threads.cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "accelerators": [
-            _device_name(device)
+            tf.config.experimental.get_device_details(device).get("device_name", device.name)
             for device in tf.config.list_physical_devices()
             if device.device_type != "CPU"
         ],
@@ -141,10 +137,8 @@ def hardware() -> dict[str, Any]:
 
 def software() -> dict[str, str]:
     """Versions of Python, of this package and of the packages that compute."""
-    versions = {"python": platform.python_version(), "anil_tf": anil_tf.__version__}
-    for package in _PACKAGES:
-        versions[package] = _version(package)
-    return versions
+    own = {"python": platform.python_version(), "anil_tf": anil_tf.__version__}
+    return own | {package: _version(package) for package in _PACKAGES}
 
 
 def commit() -> str:
@@ -176,12 +170,16 @@ def rows(protocol: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in protocol.items():
         if value is None:
             continue
-        if isinstance(value, Mapping):
-            yield from rows(value) if key == "hardware" else [(_label(key), _versions(value))]
+        if key == "hardware":
+            yield from rows(value)
+        elif isinstance(value, Mapping):
+            yield _label(key), ", ".join(f"{name} {version}" for name, version in value.items())
+        elif isinstance(value, (list, tuple)):
+            yield _label(key), ", ".join(map(str, value)) or "none"
         elif key.endswith("_seconds"):
             yield _label(key.removesuffix("_seconds") + "_time"), duration(value)
         else:
-            yield _label(key), _text(value)
+            yield _label(key), str(value)
 
 
 def duration(seconds: float) -> str:
@@ -205,16 +203,6 @@ def _label(key: str) -> str:
     return _LABELS.get(key, key.replace("_", " "))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value) or "none"
-    return str(value)
-
-
-def _versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
 def _cpu_model() -> str:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -224,17 +212,6 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    # The affinity counts what a container or taskset leaves us; macOS has no such call.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _device_name(device: Any) -> str:
-    return tf.config.experimental.get_device_details(device).get("device_name", device.name)
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,7 @@ what is stable and what a step costs, not what generalises.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -118,7 +118,7 @@ def advise(
     if steps is None:
         assert measurement.falls is not None, "measured for a given number of steps"
         steps = advised_steps(measurement.falls, share)
-        reasons.append(_why_so_many(steps, measurement.falls, share))
+        reasons.append(_reason_for_steps(steps, measurement.falls, share))
     return Advice(step_size, steps, "; ".join(reasons))
 
 
@@ -161,13 +161,13 @@ def measure(
 
 
 def advised_step_size(smoothness: np.ndarray) -> float:
-    """1/L of the task with the largest L, to two digits.
+    """1/L of the task with the largest L, to two digits, so that machines that round differently agree.
 
     Args:
         smoothness: L, [tasks].
 
     Returns:
-        alpha. Two digits, so that machines that round differently agree.
+        alpha.
 
     Raises:
         ValueError: unless all curvatures are finite and one is above 0.
@@ -223,7 +223,7 @@ def support_falls(posed: Posed, *, steps: int, step_size: float) -> np.ndarray:
     problem, shared = posed.problem, posed.shared
     sizes = [step_size] * len(posed.start)
 
-    def go_on(state: tuple, step: tf.Tensor) -> tuple:
+    def one_step(state: tuple, step: tf.Tensor) -> tuple:
         point, gradient, _ = state
         point = descend(point, gradient, sizes)
         following = problem.gradient(point, shared, step + 1)
@@ -235,29 +235,24 @@ def support_falls(posed: Posed, *, steps: int, step_size: float) -> np.ndarray:
         start = list(posed.start)
         gradient = problem.gradient(start, shared, 0)
         state = (start, gradient, tf.zeros_like(dot(gradient, gradient)))
-        return tf.scan(go_on, tf.range(steps), state, parallel_iterations=1)[2]
+        return tf.scan(one_step, tf.range(steps), state, parallel_iterations=1)[2]
 
     return falls.get_concrete_function()().numpy().astype(np.float64)
 
 
 def _landscape(tasks: Sequence[Posed], steps: int, step_size: float) -> Landscape:
+    how: dict[str, Any] = {
+        "steps": steps,
+        "step_size": step_size,
+        "points": _POINTS,
+        "tolerance": _TOLERANCE,
+    }
     return concatenate(
-        [
-            head_landscape(
-                each.problem,
-                each.start,
-                each.shared,
-                steps=steps,
-                step_size=step_size,
-                points=_POINTS,
-                tolerance=_TOLERANCE,
-            )
-            for each in tasks
-        ]
+        [head_landscape(each.problem, each.start, each.shared, **how) for each in tasks]
     )
 
 
-def _why_so_many(steps: int, falls: np.ndarray, share: float) -> str:
+def _reason_for_steps(steps: int, falls: np.ndarray, share: float) -> str:
     fall = np.mean(falls, axis=1)
     if not np.sum(fall[:steps]) > 0:
         return f"inner_steps={steps}: at this step size the support loss does not fall; lower it"

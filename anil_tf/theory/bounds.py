@@ -48,7 +48,7 @@ All this needs losses that are smooth: no ReLU, no maximum pooling, no batch sta
 
 import abc
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -247,15 +247,10 @@ class StronglyConvex(Bounds):
             )
 
     @property
-    def contraction(self) -> float:
-        """The factor q = 1 - alpha mu."""
+    def factor(self) -> float:
+        """The contraction q = 1 - alpha mu."""
         # Not below 0: at alpha = 1/L and mu = L, rounding would put it there.
         return max(0.0, 1 - self.step_size * self.constants.mu)
-
-    @property
-    def factor(self) -> float:
-        """See `contraction`."""
-        return self.contraction
 
     @property
     def coupling(self) -> float:
@@ -273,7 +268,7 @@ class StronglyConvex(Bounds):
         At alpha of order 1/L the last block therefore saturates at order mu^{-3}.
         """
         alpha, N, q, qN, c = self.step_size, self.steps, self.factor, self.power, self.coupling
-        mu, L, rho, tau, M = _symbols(self.constants)
+        mu, L, rho, tau, M = astuple(self.constants)
         i = np.arange(1, N)
         psi = float(np.sum(i * q ** (i - 1.0)))
         linear = alpha * N * q ** max(N - 1, 0)
@@ -299,14 +294,9 @@ class Nonconvex(Bounds):
             )
 
     @property
-    def growth(self) -> float:
-        """The factor p = 1 + alpha L."""
-        return 1 + self.step_size * self.constants.smoothness
-
-    @property
     def factor(self) -> float:
-        """See `growth`."""
-        return self.growth
+        """The growth p = 1 + alpha L."""
+        return 1 + self.step_size * self.constants.smoothness
 
     @property
     def coupling(self) -> float:
@@ -324,21 +314,10 @@ class Nonconvex(Bounds):
         At a fixed alpha they grow as p^{2N}. At alpha = c/(L N) they stay bounded in N, as p^N <= e^c.
         """
         alpha, N, p, pN = self.step_size, self.steps, self.factor, self.power
-        _, L, rho, tau, M = _symbols(self.constants)
+        _, L, rho, tau, M = astuple(self.constants)
         head = L * pN**2 + M * rho / L * p ** (N - 1) * (pN - 1)
         body = head + M * alpha * N * p ** (N - 1) * (tau - rho)
         return Blocks(ww=head, wphi=head, phiw=body, phiphi=body)
-
-
-def _symbols(constants: Constants) -> tuple[float, float, float, float, float]:
-    """mu, L, rho, tau, M."""
-    return (
-        constants.mu,
-        constants.smoothness,
-        constants.hessian_lipschitz,
-        constants.mixed_lipschitz,
-        constants.gradient_bound,
-    )
 
 
 class Attributed(NamedTuple):

@@ -90,7 +90,7 @@ class CountedProblem:
         """See `InnerProblem`."""
         self._counts.gradients += 1
         gradient = self._problem.gradient(adapted, shared, step)
-        return _noticed(gradient, lambda: self._count_products(shared))
+        return _on_gradient(gradient, lambda: self._count_products(shared))
 
     def products(
         self, adapted: Tensors, shared: Tensors, step: int | tf.Tensor, vector: Tensors
@@ -157,28 +157,14 @@ def flop_ratio(steps: int, support: int, queries: int) -> float:
 
 
 def first_order_ratio(steps: int, support: int, queries: int) -> float:
-    """What a meta-step of first-order MAML costs in units of one of ANIL: (Ns + q) / (s + q).
-
-    Args:
-        steps: N.
-        support: s, support images of a task.
-        queries: q, query images of a task.
-    """
+    """What a meta-step of first-order MAML costs in units of one of ANIL: (Ns + q) / (s + q); see `flop_ratio`."""
     return _ratio(steps, support, queries, 0)
 
 
 def _ratio(steps: int, support: int, queries: int, reach: int) -> float:
-    def work(method: str) -> float:
-        return formula(
-            method,
-            steps,
-            engine="unrolled",
-            differentiated_steps=reach,
-            support=support,
-            queries=queries,
-        ).body_work
-
-    return work("maml") / work("anil")
+    sizes = {"differentiated_steps": reach, "support": support, "queries": queries}
+    maml, anil = (formula(method, steps, engine="unrolled", **sizes) for method in ("maml", "anil"))
+    return maml.body_work / anil.body_work
 
 
 def count_meta_step(
@@ -190,21 +176,9 @@ def count_meta_step(
     support: int = 4,
     queries: int = 4,
 ) -> Counts:
-    """Counts one meta-step of a real engine, for one task, on a small smooth network.
+    """Counts one meta-step of a real engine, for one task, on a small smooth network; see `formula` for the arguments.
 
-    Args:
-        method: "anil" (the last layer adapts, the body runs once on support and queries) or "maml" (all adapts).
-        steps: N, 0 or more.
-        engine: "explicit" or "unrolled", see `anil_tf.adaptation`.
-        differentiated_steps: M, by default N; 0 is first order.
-        support: s, support images of the task.
-        queries: q, query images of the task.
-
-    Returns:
-        The counts.
-
-    Raises:
-        ValueError: for an unknown method or engine, or steps that are negative.
+    Of "anil" the last layer adapts, and the body runs once on support and queries; of "maml" all adapts.
 
     Example:
         >>> count_meta_step("anil", steps=5).hessian_vector
@@ -227,7 +201,7 @@ def count_meta_step(
             step_sizes=[0.1] * len(start),
             differentiated_steps=reach,
         )
-        return _noticed(adapted, lambda: _count(counts, "gradients"))  # D, by the query loss
+        return _on_gradient(adapted, lambda: _count(counts, "gradients"))  # D, by the query loss
 
     def anil() -> tf.Tensor:
         features = body(images, layer)[None]
@@ -313,7 +287,7 @@ def _count(counts: Counts, name: str, work: int = 0) -> None:
     counts.body_work += work
 
 
-def _noticed(tensors: Tensors, notice: Callable[[], None]) -> Tensors:
+def _on_gradient(tensors: Tensors, notice: Callable[[], None]) -> Tensors:
     """The tensors themselves; `notice` is called when a derivative passes back through them."""
 
     @tf.custom_gradient

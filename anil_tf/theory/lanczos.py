@@ -53,6 +53,7 @@ def extreme_eigenvalues(
     start = project(np.random.default_rng(seed).normal(size=shape))
     vector, norm = _normalized(start, np.full(tasks, np.sqrt(size)))
     scale = np.zeros(tasks)  # the longest A x so far
+    ends = [(0.0, 0.0, 0.0)] * tasks
     for k in range(limit):
         length += norm > 0  # a basis that has ended, ends for good: its later vectors are 0
         if not norm.any():
@@ -66,10 +67,11 @@ def extreme_eigenvalues(
             image = project(image - (np.swapaxes(shares, 1, 2) @ basis[:, : k + 1])[:, 0])
         vector, norm = _normalized(image, scale)
         below[:, k] = norm
-        if _is_settled(diagonal, below, length, tolerance):
+        ends = [_ends(*task) for task in zip(diagonal, below, length, strict=True)]
+        if all(residual <= tolerance for _, _, residual in ends):
             break
-    ends = [_ends(diagonal[b], below[b], length[b]) for b in range(tasks)]
-    return np.array([low for low, _, _ in ends]), np.array([high for _, high, _ in ends])
+    low, high, _ = np.transpose(ends)
+    return low, high
 
 
 def spectral_radius(product: Product, shape: tuple[int, ...], **options) -> np.ndarray:
@@ -97,19 +99,7 @@ def _normalized(vectors: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.
     """Vectors of norm 1, and the norms; both 0 for what is but rounding error beside `scale`."""
     norm = np.linalg.norm(vectors, axis=1)
     norm = np.where(norm > 1e-10 * scale, norm, 0.0)
-    return np.where(norm > 0, 1.0, 0.0)[:, None] * vectors / np.where(norm > 0, norm, 1.0)[
-        :, None
-    ], norm
-
-
-def _is_settled(
-    diagonal: np.ndarray, below: np.ndarray, length: np.ndarray, tolerance: float
-) -> bool:
-    """Whether both ends of every task's spectrum have an eigenvector up to the tolerance."""
-    return all(
-        _ends(row, under, count)[2] <= tolerance
-        for row, under, count in zip(diagonal, below, length, strict=True)
-    )
+    return vectors / np.where(norm > 0, norm, np.inf)[:, None], norm
 
 
 def _ends(diagonal: np.ndarray, below: np.ndarray, length: int) -> tuple[float, float, float]:

@@ -72,17 +72,12 @@ class Landscape:
 
     def table(self) -> list[dict[str, str | float]]:
         """Returns one row per measured constant: name, symbol, median, min and max over tasks."""
-        measured = {name: self._measured(name) for name in SYMBOLS}
+        reductions: dict[str, Callable] = {"median": np.median, "min": np.min, "max": np.max}
         return [
-            {
-                "name": name,
-                "symbol": SYMBOLS[name],
-                "median": float(np.median(values)),
-                "min": float(values.min()),
-                "max": float(values.max()),
-            }
-            for name, values in measured.items()
-            if values.size
+            {"name": name, "symbol": symbol}
+            | {title: self._reduced(name, reduction) for title, reduction in reductions.items()}
+            for name, symbol in SYMBOLS.items()
+            if self._measured(name).size
         ]
 
     def constants(self, reduce: str = "max") -> Constants:
@@ -186,7 +181,7 @@ def head_landscape(
         smallest = np.min([low for low, _ in ends], axis=0)
         largest = np.max([np.maximum(abs(low), abs(high)) for low, high in ends], axis=0)
         exact = {"strong_convexity": smallest, "smoothness_head": largest} | exact
-    return _landscape(int(start[0].shape[0]), exact)
+    return _landscape(exact)
 
 
 def _spread(steps: int, points: int) -> list[int]:
@@ -194,10 +189,10 @@ def _spread(steps: int, points: int) -> list[int]:
     return sorted({round(step) for step in np.linspace(0, steps, points)})
 
 
-def _landscape(tasks: int, measured: dict[str, np.ndarray]) -> Landscape:
+def _landscape(measured: dict[str, np.ndarray]) -> Landscape:
     """The landscape with nan for what was not measured."""
-    unknown = {name: np.full(tasks, np.nan) for name in SYMBOLS}
-    return Landscape(**(unknown | measured))
+    unknown = np.full_like(measured["strong_convexity"], np.nan)
+    return Landscape(**(dict.fromkeys(SYMBOLS, unknown) | measured))
 
 
 def block_landscape(
@@ -264,4 +259,4 @@ def block_landscape(
         "mixed_lipschitz": max((tau for _, tau in changes), default=np.nan),
         "gradient_bound": max(losses.query_slope(z) for z in path),
     }
-    return _landscape(1, {name: np.array([float(value)]) for name, value in measured.items()})
+    return _landscape({name: np.array([float(value)]) for name, value in measured.items()})

@@ -20,7 +20,7 @@ from anil_tf.theory.flat import size_of
 
 
 def closed_forms(problem: LinearProblem, start: Tensors, shared: Tensors) -> dict[str, np.ndarray]:
-    """Returns the constants that hold for all w at once.
+    """Returns the constants that hold for all w at once; see `landscape.Landscape`.
 
     Args:
         problem: the support losses of B tasks.

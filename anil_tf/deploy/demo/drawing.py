@@ -34,11 +34,7 @@ class Drawing:
 
 
 def drawing_for(info: Mapping[str, Any]) -> Drawing:
-    """Finds how a drawing has to look for an exported model.
-
-    Args:
-        info: the model's export.json; `protocol` names the data it was tested on, `preview` may
-            say which ink grey images have.
+    """Finds how a drawing has to look for the model of an export.json.
 
     Returns:
         The measured look of glyphs and Omniglot; for other data the ink that `preview` says, else

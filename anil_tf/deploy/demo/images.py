@@ -31,21 +31,24 @@ def decode(data: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
         ValueError: for what is no such file, is damaged, or has more than `MAX_PIXELS`.
     """
     height, width, channels = image_shape
+    too_large = (
+        f"this image is too large: expected at most {MAX_PIXELS // 1_000_000} million pixels"
+    )
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _refuse_too_large(image)  # by the header: nothing is decoded yet
+            if image.width * image.height > MAX_PIXELS:  # by the header: nothing is decoded yet
+                too_large += f", received {image.width} x {image.height}; make it smaller"
+                raise Image.DecompressionBombError
             image.load()
             upright = _on_white(ImageOps.exif_transpose(image))
             pixels = upright.convert("L" if channels == 1 else "RGB")
-    except _TooLarge:
-        raise
     except Image.UnidentifiedImageError:
         raise ValueError(
             f"this is no image that can be read: expected {', '.join(FORMATS)}, received "
             f"{len(data)} bytes of something else."
         ) from None
     except Image.DecompressionBombError:
-        raise _TooLarge(f"this image is too large: expected at most {_millions()}.") from None
+        raise ValueError(f"{too_large}.") from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise ValueError(f"this image is damaged: {' '.join(str(error).split())}.") from error
     if pixels.size != (width, height):
@@ -88,19 +91,3 @@ def _on_white(image: Image.Image) -> Image.Image:
     paper = Image.new("RGB", image.size, "white")
     paper.paste(ink, mask=ink)
     return paper
-
-
-class _TooLarge(ValueError):
-    """An image with too many pixels."""
-
-
-def _refuse_too_large(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise _TooLarge(
-            f"this image is too large: expected at most {_millions()}, received {image.width} x "
-            f"{image.height}; make it smaller."
-        )
-
-
-def _millions() -> str:
-    return f"{MAX_PIXELS // 1_000_000} million pixels"

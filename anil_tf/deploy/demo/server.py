@@ -13,6 +13,7 @@ import http.server
 import importlib.resources
 import ipaddress
 import json
+import pathlib
 import re
 import socket
 import socketserver
@@ -26,9 +27,9 @@ from anil_tf.deploy.demo.service import Forgotten, Service
 
 MAX_UPLOAD = 20 * 2**20  # bytes
 # Addresses that documentation may use and nobody has (RFC 5737, RFC 3849): asked for the way to them, never sent to.
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-_DRAINED = 4 * MAX_UPLOAD  # of a refused upload, so that the browser gets to read why
-_PIECE = 2**16
+_UNUSED_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+_MOST_DISCARDED = 4 * MAX_UPLOAD  # of a refused upload, so that the browser gets to read why
+_CHUNK = 2**16
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -123,14 +124,14 @@ class DemoServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.service, self.verbose = service, verbose
         self.serve_forever()
 
-    def knows(self, host_header: str | None) -> bool:
+    def accepts_host(self, host_header: str | None) -> bool:
         """Whether a Host header is an address, localhost, the name that was given, or the machine's.
 
         The machine's name counts where others can reach it, as it is and under .local. Another name
         means that somebody's domain was made to point here, to have a visitor's browser take this
         server for theirs.
         """
-        host = _without_port(host_header or "").lower()
+        host = re.sub(r":[0-9]*$", "", host_header or "").lower()  # without the port
         if host in {"localhost", self.host.lower()} | (set() if self.is_local else _own_names()):
             return True
         try:
@@ -238,7 +239,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._unread = self._length() or 0
         status = HTTPStatus.OK
         try:
-            if not self.server.knows(self.headers.get("Host")):
+            if not self.server.accepts_host(self.headers.get("Host")):
                 raise _Refusal(
                     HTTPStatus.FORBIDDEN,
                     "this server does not go by that name; ask for it by its address, or start it "
@@ -259,10 +260,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             print(f"demo.py: {text}", file=sys.stderr)
         if status != HTTPStatus.OK:
             content_type, content = _json({"error": text})
-        self._drain()
+        self._discard_body()
         self._send(status, content_type, content)
 
-    def _drain(self) -> None:
+    def _discard_body(self) -> None:
         """Reads what is left of a refused upload: a connection closed on it loses the answer.
 
         Where its end is not known, or far, the connection is closed all the same: what is left must
@@ -271,11 +272,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         unknown = "Transfer-Encoding" in self.headers or (
             "Content-Length" in self.headers and self._length() is None
         )
-        if unknown or self._unread > _DRAINED:
+        if unknown or self._unread > _MOST_DISCARDED:
             self.close_connection = True
             return
         while self._unread > 0:
-            piece = self.rfile.read(min(_PIECE, self._unread))
+            piece = self.rfile.read(min(_CHUNK, self._unread))
             if not piece:
                 self.close_connection = True
                 return
@@ -309,14 +310,10 @@ def _json(value: Any) -> tuple[str, bytes]:
     return "application/json", json.dumps(value, allow_nan=False).encode()
 
 
-def _without_port(host: str) -> str:
-    return re.sub(r":[0-9]*$", "", host)
-
-
 def _own_address(family: int) -> str | None:
     """This machine's address in its network. Connecting a datagram socket sends nothing."""
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((_ELSEWHERE[socket.AddressFamily(family)], 9))
+        probe.connect((_UNUSED_ADDRESSES[socket.AddressFamily(family)], 9))
         address = str(probe.getsockname()[0])
         return None if ipaddress.ip_address(address).is_loopback else address
     return None
@@ -331,10 +328,9 @@ def _own_names() -> set[str]:
 def _page_files() -> dict[str, tuple[str, bytes]]:
     """Path to content type and content, of every file of the page."""
     folder = importlib.resources.files("anil_tf.deploy.demo").joinpath("page")
-    files = {}
-    for file in folder.iterdir():
-        extension = file.name[file.name.rfind(".") :]
-        if extension in _TYPES:
-            files[f"/{file.name}"] = (_TYPES[extension], file.read_bytes())
-    files["/"] = files["/index.html"]
-    return files
+    files = {
+        f"/{file.name}": (_TYPES[extension], file.read_bytes())
+        for file in folder.iterdir()
+        if (extension := pathlib.PurePath(file.name).suffix) in _TYPES
+    }
+    return files | {"/": files["/index.html"]}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import collections
 import dataclasses
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from anil_tf.deploy.demo import images as image_files
 from anil_tf.deploy.demo.confusion import leave_one_out
 from anil_tf.deploy.demo.drawing import drawing_for
+from anil_tf.deploy.exported import Exported
 
 MAX_EXAMPLES = 500
 _KEPT_STATES = 16
@@ -24,37 +24,11 @@ _KEPT_STATES = 16
 _PNG_OVERHEAD, _JSON_OVERHEAD = 300, 16
 _CONFUSION_SECONDS = 3.0
 # What the page tells about the model: of export.json, of the protocol in it, and of what was measured.
-_FACTS = ("name", "format", "normalization")
-_OF_THE_PROTOCOL = ("dataset", "split", "ways", "shots")
-_MEASURED = ("accuracy", "ci95", "calibration_error", "episodes")
+_EXPORT_FACTS = ("name", "format", "normalization")
+_PROTOCOL_FACTS = ("dataset", "split", "ways", "shots")
+_MEASURED_FACTS = ("accuracy", "ci95", "calibration_error", "episodes")
 
 _Result = TypeVar("_Result")
-
-
-class Model(Protocol):
-    """The part of `anil_tf.deploy.exported.Exported` that the page needs."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What export.json says."""
-
-    @property
-    def variant(self) -> str:
-        """Which of the export's files it is."""
-
-    @property
-    def ways(self) -> int | None:
-        """The only number of classes that it takes; None for any."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Height, width and channels."""
-
-    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        """Examples and their labels -> the adapted state."""
-
-    def predict(self, images: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
-        """New images and a state -> probabilities [images, ways]."""
 
 
 class Forgotten(LookupError):
@@ -70,24 +44,15 @@ class Service:
     state has gone adapts again, and nobody notices.
     """
 
-    def __init__(self, model: Model):
-        """Serves an exported model.
-
-        Args:
-            model: what `anil_tf.deploy.exported.load` returns.
-
-        Raises:
-            ValueError: see `refuse_unfit`.
-        """
+    def __init__(self, model: Exported):
+        """Serves an exported model that `refuse_unfit` lets pass."""
         refuse_unfit(model.info)
         self._model = model
         self._drawing = drawing_for(model.info)
         self._one_at_a_time = threading.Lock()  # not every runtime is safe for threads
         self._newest = object()  # another one with each request that somebody waits for
         self._keeping = threading.Lock()
-        self._states: collections.OrderedDict[str, dict[str, np.ndarray]] = (
-            collections.OrderedDict()
-        )
+        self._states: dict[str, dict[str, np.ndarray]] = {}  # by token, the latest used one last
 
     def warm_up(self) -> None:
         """Adapts and predicts once, so that the first time a page shows is not that of set-up."""
@@ -99,11 +64,7 @@ class Service:
     def about(self, max_upload: int) -> dict[str, Any]:
         """What the page has to know: image size, classes, ink, limits, and the model's facts.
 
-        Args:
-            max_upload: bytes that a request may have.
-
-        Returns:
-            Values that JSON can hold. `max_examples` is so small that all of them fit in a request.
+        `max_examples` is so small that all of them fit in a request of `max_upload` bytes.
         """
         return {
             "image_shape": list(self._model.image_shape),
@@ -117,15 +78,9 @@ class Service:
     def prepare(self, data: bytes) -> dict[str, Any]:
         """Turns an image file into what the model sees of it.
 
-        Args:
-            data: the file.
-
         Returns:
             `image`: a PNG of the model's size, in base64; `turned_over`: whether dark and light
             were exchanged.
-
-        Raises:
-            ValueError: if it is no readable image.
         """
         image = image_files.decode(data, self._model.image_shape)
         image, turned_over = image_files.with_the_ink_of(self._drawing, image)
@@ -181,11 +136,7 @@ class Service:
             labels: a list of as many classes, 0..ways-1.
 
         Returns:
-            `counts`: row c counts what the examples of class c were called; `tested` of `testable`
-            examples; whether it was `interrupted`.
-
-        Raises:
-            ValueError: for examples that the model does not take.
+            The fields of `Confusion`.
         """
         newest = self._newest
         pixels, classes = self._examples(images, labels)
@@ -201,10 +152,10 @@ class Service:
     def _facts(self) -> dict[str, Any]:
         """Those facts of the export that are known."""
         info, variant = self._model.info, self._model.variant
-        facts = {name: info.get(name) for name in _FACTS} | {"variant": variant}
-        facts |= {name: info.get("protocol", {}).get(name) for name in _OF_THE_PROTOCOL}
+        facts = {name: info.get(name) for name in _EXPORT_FACTS} | {"variant": variant}
+        facts |= {name: info.get("protocol", {}).get(name) for name in _PROTOCOL_FACTS}
         measured = info.get("measured", {}).get(variant, {})
-        facts |= {name: measured.get(name) for name in _MEASURED}
+        facts |= {name: measured.get(name) for name in _MEASURED_FACTS}
         facts["size_bytes"] = info.get("size_bytes", {}).get(variant)
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -231,15 +182,15 @@ class Service:
         with self._keeping:
             self._states[token] = state
             while len(self._states) > _KEPT_STATES:
-                self._states.popitem(last=False)
+                del self._states[next(iter(self._states))]
         return token
 
     def _kept(self, token: Any) -> dict[str, np.ndarray]:
         with self._keeping:
             if not isinstance(token, str) or token not in self._states:
                 raise Forgotten("this state is no longer kept: adapt again.")
-            self._states.move_to_end(token)
-            return self._states[token]
+            self._states[token] = state = self._states.pop(token)
+            return state
 
     def _examples(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         whole = isinstance(labels, list) and all(type(label) is int for label in labels)
@@ -260,10 +211,7 @@ class Service:
 
 
 def refuse_unfit(info: Mapping[str, Any]) -> None:
-    """Refuses exports that the page cannot use, before they are loaded.
-
-    Args:
-        info: what export.json says.
+    """Refuses exports that the page cannot use, by their export.json, before they are loaded.
 
     Raises:
         ValueError: if it has no classes, or cannot adapt to examples of any number before it is asked.

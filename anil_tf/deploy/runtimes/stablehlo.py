@@ -15,8 +15,10 @@ from jax.extend.backend import get_compile_options
 from jax.interpreters import mlir
 from jaxlib import xla_client
 
+from anil_tf.deploy.runtimes import Runtime
 
-class Programs:
+
+class Programs(Runtime):
     """The programs of a StableHLO export on JAX's first device, and the variables that they share.
 
     Args:
@@ -47,22 +49,14 @@ class Programs:
         with np.load(directory / "variables.npz") as file, jax.enable_x64(True):
             self.variables = {name: jax.device_put(file[name], self._device) for name in file}
 
-    def adapt(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-        """There is none."""
-        raise ValueError("a StableHLO export has no adapt; it has adapt_and_predict.")
-
-    def predict(self, images: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """There is none."""
-        raise ValueError("a StableHLO export has no predict; it has adapt_and_predict.")
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """There is none."""
-        raise ValueError("a StableHLO export has no embed; it has adapt_and_predict.")
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Refuses the other functions of `Runtime`: an export of fixed sizes has none of them."""
+        raise ValueError(f"a StableHLO export has no {signature}; it has adapt_and_predict.")
 
     def adapt_and_predict(
         self, images: np.ndarray, labels: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
-        """Adapts and predicts; see `anil_tf.deploy.exported.Runtime`.
+        """Adapts and predicts; see `Runtime`.
 
         Args:
             images: uint8 [ways * shots, height, width, channels], as many and as large as the program takes.

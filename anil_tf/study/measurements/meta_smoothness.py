@@ -125,7 +125,7 @@ def _of_schedules(
             bounds = Nonconvex(constants, step_size, steps)
             rows.append(
                 {"prediction": "P4", "problem": problem, "schedule": schedule}
-                | {"inner_steps": steps, "alpha": step_size, "growth": bounds.growth}
+                | {"inner_steps": steps, "alpha": step_size, "growth": bounds.factor}
                 | {"measured": measure(steps, step_size), "bound": bounds.blocks.ww}
             )
     return rows
