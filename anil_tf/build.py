@@ -148,7 +148,7 @@ def make_learner(
         "ways": tasks.ways if config.training_ways in (None, config.ways) else None,
         "seed": config.seed,
     }
-    names = ("head_initialization", "differentiation", "inner_l2", "truncated_to")
+    names = ("head_initialization", "differentiation", "inner_l2")
     with input_errors(config, *names, "frozen_in_adaptation", "adapted_layers"):
         return MetaLearner(body, head, **(settings | changes))
 

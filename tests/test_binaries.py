@@ -13,8 +13,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from anil_tf.deploy import exported
+from tests.deploy.learners import pixels
 from tests.small_runs import rows
 
 
@@ -69,10 +72,17 @@ def test_a_run_is_stopped_goes_on_is_evaluated_exported_and_asked(repository, sm
     output, _ = finish(start(repository, "export", *where, *sizes))
     assert f"Next: python {os.path.relpath(export)}/client.py" in output
 
-    question = small_run.images / "test" / "test0" / "0.png"
-    command = [sys.executable, export / "client.py", small_run.images / "test", question]
-    asked = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert asked.returncode == 0 and "0.png: test" in asked.stdout, asked
+    support, labels, queries = pixels(channels=3)
+    classes = {f"class{label}": support[labels == label] for label in np.unique(labels)}
+    np.savez(tmp_path / "examples.npz", **classes)
+    np.save(tmp_path / "queries.npy", queries)
+    command = [sys.executable, export / "client.py", "examples.npz", "queries.npy"]
+    asked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert asked.returncode == 0, asked.stderr
+    model = exported.load(export)
+    expected = model.predict(queries, model.adapt(support, labels)).argmax(axis=-1)
+    answers = [line.split()[1] for line in asked.stdout.splitlines()]
+    assert answers == [f"class{label}" for label in expected]
 
 
 def free_port():

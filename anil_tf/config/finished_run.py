@@ -14,8 +14,8 @@ from anil_tf.config.network import Network
 from anil_tf.config.option import options
 from anil_tf.config.training import Training
 
-# Drawn anew with a seed of its own, whatever the training's was: that of the command, 0 by default.
-_NOT_OF_THE_RUN = frozenset({"seed"})
+# Tasks are drawn anew with a seed of their own, 0 by default, and are of --ways classes, whatever training's were.
+_NOT_OF_THE_RUN = frozenset({"seed", "training_ways"})
 # What a head without an inner loop has no use for, so that it can be put on any run.
 INNER_LOOP = (
     "frozen_in_adaptation",

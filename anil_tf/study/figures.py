@@ -305,7 +305,7 @@ def _draw_series(axes: Axes, one: Series, style: int, shift: float) -> None:
         return
     dashes = _DASHES[style % len(_DASHES)]
     axes.plot(x, y, linestyle=dashes, linewidth=1.6, zorder=3, mec="white", mew=0.4, **look)
-    axes.fill_between(x, *ends, color=look["color"], alpha=0.14, linewidth=0, zorder=1)
+    axes.fill_between(x, ends[0], ends[1], color=look["color"], alpha=0.14, linewidth=0, zorder=1)
 
 
 def _name_decades(axis: Axis) -> None:
@@ -314,7 +314,8 @@ def _name_decades(axis: Axis) -> None:
     decades = math.log10(high / low)
     if decades < 2.5:
         few = ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)) if decades > 0.8 else few)
+        subs = (1, 2, 5) if decades < 1.5 or high < 1e5 else (1,)  # long names would overlap
+        axis.set_major_locator(ticker.LogLocator(subs=subs) if decades > 0.8 else few)
         axis.set_major_formatter(ticker.FuncFormatter(lambda place, _: f"{place:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 

@@ -6,6 +6,7 @@ sets; a claim then counts once on each data set, see `standing`.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -191,7 +192,8 @@ def _first_table(sections: Sequence[Section], found: Standing) -> str:
     rows = []
     for group in _by_text(found):
         claim = group[0][1].claim
-        links = dict.fromkeys(f"[{n + 1}](#{_anchor(n, sections)})" for n, _ in group)
+        places = sorted({number for number, _ in group})
+        links = [f"[{n + 1}](#{_anchor(n, sections)})" for n in places]
         verdict = markdown.verdict_on([one for _, one in group])
         rows.append([claim.said_by, claim.text, verdict, ", ".join(links)])
     return markdown.table(["said or asked by", "what was said", "verdict", "section"], rows)
@@ -204,9 +206,11 @@ def _section(number: int, sections: Sequence[Section]) -> list[str]:
     section = sections[number]
     experiment, again = section.experiment, _again(number, sections)
     ran = [one for one in section.outcomes if one.reason != NOT_RUN]
+    numbers = collections.Counter(one.claim.number for one in ran)
     by_number: dict[str, list[Outcome]] = {}
-    for one in ran:
-        by_number.setdefault(one.claim.number, []).append(one)
+    for one in ran:  # numbers that stand alone share a table
+        name = one.claim.number if numbers[one.claim.number] > 1 else ""
+        by_number.setdefault(name, []).append(one)
     shown = section.pictures if experiment.gallery else section.pictures[:1]
     return [
         f'<a id="{_anchor(number, sections)}"></a>',

@@ -67,11 +67,10 @@ def test_its_accuracy_is_what_evaluate_finds_under_support(small_export, small_r
     assert info["ci95"] == pytest.approx(evaluated["ci95"], abs=1e-9)
 
 
-@pytest.mark.parametrize("format_name", ["saved_model", "litert"])
 def test_its_client_names_the_classes_of_a_folder_as_the_export_does(
-    small_export, small_run, capsys, monkeypatch, format_name
+    small_export, small_run, capsys, monkeypatch
 ):
-    output, images = small_export(format_name), small_run.images / "test"
+    output, images = small_export("saved_model"), small_run.images / "test"
     queries = sorted(images.glob("*/0.png"))
     monkeypatch.setattr(sys, "argv", ["client.py", str(images), *map(str, queries)])
     runpy.run_path(str(output / "client.py"), run_name="__main__")

@@ -1,4 +1,4 @@
-"""Bad command lines end with the exit code and the line that they ended with before."""
+"""Bad command lines end with their exit code and their one line."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ import pytest
 from tests.command_line import start
 
 FOLDER = pathlib.Path(__file__).parent
-BEFORE = json.loads((FOLDER / "messages_before.json").read_text("utf-8"))
+CASES = json.loads((FOLDER / "messages.json").read_text("utf-8"))
 RUNS = {name: name for name in ("finished", "stopped", "ridge", "first_order")} | {
     "free": "resumed"
 }
@@ -39,13 +39,10 @@ def places(artifacts, tmp_path_factory):
     return {"tmp": root} | {name: root / name for name in [*RUNS, *EXPORTS, "study"]}
 
 
-@pytest.mark.parametrize("case", [case_of(row) for row in BEFORE])
-def test_a_bad_command_line_ends_as_before(case, places):
+@pytest.mark.parametrize("case", [case_of(row) for row in CASES])
+def test_a_bad_command_line_is_answered_in_one_line(case, places):
     ended = start(case["command"], *(_placed(flag, places) for flag in case["flags"]))
-    message = case["message"].replace(
-        "of this binary", "of this command"
-    )  # there is a console script
-    assert (ended.code, ended.error.strip()) == (case["code"], _placed(message, places))
+    assert (ended.code, ended.error.strip()) == (case["code"], _placed(case["message"], places))
 
 
 def _placed(text, places):

@@ -7,7 +7,7 @@ import pytest
 
 from anil_tf.config import InputError, Training, input_errors
 from anil_tf.config.adaptation import Adaptation
-from anil_tf.config.commands import Export, Train, Tune
+from anil_tf.config.commands import Export, Train
 from anil_tf.config.heads import HEADS, names_of
 from anil_tf.config.option import options
 
@@ -59,24 +59,6 @@ def test_options_of_a_training_that_contradict_each_other_are_named(given, said)
     line = error.value.on_command_line()
     assert re.search(said, line), line
     assert "\n" not in line
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"strategy": "multi_worker"}, "strategy=multi_worker: .*none or mirrored"),
-        ({"epochs": 3, "trial_epochs": 4}, "trial_epochs=4: expected at most --epochs=3"),
-        ({"body": "resnet12", "search_filters": "4,8"}, "search_filters=4,8: "),
-        (RIDGE | {"search_inner_steps": "1:2"}, "search_inner_steps=1:2: --head=ridge"),
-        (IMPLICIT | {"search_first_order": True}, "search_first_order: .*one of the two"),
-        (NIL | {"search_inner_l2": "0:1"}, "search_inner_l2=.*no inner loss"),
-        (RIDGE | {"search_inner_l2": "0:1"}, "search_inner_l2=.*LOW above 0"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_searched_is_named(given, said):
-    with pytest.raises(InputError, match=said):
-        Tune.from_given(output_dir="search", **given)
 
 
 def test_statistics_of_the_episode_are_exported_only_by_force():

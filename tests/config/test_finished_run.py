@@ -31,6 +31,9 @@ def test_options_are_those_of_the_run_unless_they_are_given(run):
     assert config.run_dir == str(directory), "where it lies now, not where it was made"
     assert (config.normalization, config.train_body, config.inner_l2) == ("running", False, 0.5)
     assert config.seed == 0, "evaluation draws with a seed of its own"
+    free = run("--head=free", "--training_ways=3")
+    assert read(Evaluate, free, "--ways=4").ways == 4, "refused where the learner is known"
+    directory = run("--normalization=running", "--notrain_body", "--inner_l2=0.5")
     assert config.given == {"run_dir", "shots", "inner_steps"}
     assert read(Export, directory).normalization == "support", "exports have their own default"
     assert read(Export, directory, "--normalization=running").normalization == "running"

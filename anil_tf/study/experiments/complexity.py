@@ -266,7 +266,7 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
 
 
 def _panel(found: Costs, unit: str, title: str) -> Panel:
-    steps, reached = found.reach.inner_steps, found.reach.reached.all(axis=0)
+    steps, reached = found.reach.inner_steps, np.asarray(found.reach.reached.all(axis=0))
     timed = sweeps.seconds_per_meta_step(found.rows)
     each = timed if unit == "seconds" else found.each(unit, steps)
     logarithms = np.log(found.reach.meta_steps * each)

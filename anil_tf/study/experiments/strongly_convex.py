@@ -106,7 +106,8 @@ def contrast(frame: pd.DataFrame) -> Interval | None:
     if any(rows.empty for rows in parts):
         return None
     end = min(rows["meta_step"].max() for rows in parts)
-    return sweeps.difference(*(_until(rows, end) for rows in parts), LEVEL)
+    strong, flat = (_until(rows, end) for rows in parts)
+    return sweeps.difference(strong, flat, LEVEL)
 
 
 def _until(rows: pd.DataFrame, end: float) -> pd.DataFrame:

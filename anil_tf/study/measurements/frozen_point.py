@@ -18,7 +18,7 @@ from anil_tf import MetaLearner, build
 from anil_tf.adaptation import explicit
 from anil_tf.adaptation.losses import LOSSES
 from anil_tf.adaptation.problem import InnerProblem, Tensors
-from anil_tf.embedding import embed_tasks
+from anil_tf.embedding import embed
 from anil_tf.inner_loop import PosedProblem
 from anil_tf.models.normalization import Batch
 from anil_tf.models.pure_call import pure_call
@@ -74,13 +74,9 @@ class FrozenPoint:
     def features(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Features of support [B, n_s, d] and queries [B, n_q, d]; batch statistics, if any, are the task's."""
         support, queries = self.inputs["support_images"], self.inputs["query_images"]
-        embedded, _ = embed_tasks(
-            self.body,
-            tf.concat([support, queries], axis=1),
-            Batch(),
-            dtype=self.head.variable_dtype,
-            tasks=tf.range(self.tasks),
-        )
+        images = tf.concat([support, queries], axis=1)
+        dtype = self.head.variable_dtype
+        embedded = tf.stack([embed(self.body, task, Batch(), dtype=dtype)[0] for task in images])
         return embedded[:, : support.shape[1]], embedded[:, support.shape[1] :]
 
     def adapted(

@@ -107,7 +107,7 @@ def on_tasks(frame: pd.DataFrame) -> Interval | None:
         if len(steps) < 2:
             return None
         exponents.append(statistics.slopes(np.log(steps.astype(float)), np.log(sizes)))
-    return statistics.paired(*exponents)
+    return statistics.paired(exponents[0], exponents[1])
 
 
 def _by_steps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

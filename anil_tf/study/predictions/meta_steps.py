@@ -58,7 +58,7 @@ def cells(scale: Scale, data: Data) -> list[Cell]:
 
 
 def _timing(scale: Scale, data: Data, seed: int, steps: int) -> Cell:
-    settings = {
+    settings: dict[str, Scalar] = {
         "inner_l2": L2,
         "meta_batch_size": TASKS,
         "outer_step_size": OUTER_STEP_SIZE,
