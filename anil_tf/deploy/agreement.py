@@ -6,6 +6,7 @@ it has an `adapt`, by the state that this returns.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,19 @@ class Reference(NamedTuple):
 
     task: MadeTask
     answers: np.ndarray
+
+
+def check(format_name: str, options: Options, runtime: str, *, module: str, install: str) -> None:
+    """Refuses the export of a format whose runtime is not installed, or whose statistics it cannot hold."""
+    if options.normalization == "episode":
+        raise ValueError(
+            f"{format_name} exports take normalization=support or running. Received: episode. Export as saved_model."
+        )
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(
+            f"A {format_name} export is compared with the learner before it is let out, which needs {runtime}. It is "
+            f"not installed: pip install {install}."
+        )
 
 
 def reference(learner: MetaLearner, options: Options) -> Reference:

@@ -8,7 +8,6 @@ the inputs. The graph checks no labels: a runtime that has no assertions leaves 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -103,15 +102,9 @@ def check(learner: MetaLearner, options: Options) -> None:
     """Refuses what LiteRT cannot hold, and what cannot be compared; see `formats.Format`."""
     closed_form.check(learner)
     Signatures(learner, normalization=options.normalization)
-    if options.normalization == "episode":
-        raise ValueError(
-            "LiteRT exports take normalization=support or running. Received: episode. Export as saved_model."
-        )
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ValueError(
-            "A LiteRT export is compared with the learner before it is let out, which needs ai-edge-litert. It is not "
-            "installed: pip install ai-edge-litert."
-        )
+    agreement.check(
+        "LiteRT", options, "ai-edge-litert", module="ai_edge_litert", install="ai-edge-litert"
+    )
 
 
 def _limits(learner: MetaLearner, differences: dict[str, float]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ share one file of variables: `adapt_and_predict` answers with what meta-steps ha
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 import re
 from collections.abc import Mapping
@@ -104,19 +103,11 @@ def export(learner: MetaLearner, directory: pathlib.Path, options: Options) -> W
 
 def check(learner: MetaLearner, options: Options) -> None:
     """Refuses what has no program of fixed sizes, and what cannot be compared; see `formats.Format`."""
-    if options.normalization == "episode":
-        raise ValueError(
-            "StableHLO exports take normalization=support or running. Received: episode. Export as saved_model."
-        )
+    agreement.check("StableHLO", options, "JAX", module="jax", install="jax==0.10.2")
     rows = Signatures(learner, normalization=options.normalization).rows
     if rows not in (None, options.ways):
         raise ValueError(
             f"A free head has one learned row for each of {rows} classes. Received: ways={options.ways}."
-        )
-    if importlib.util.find_spec("jax") is None:
-        raise ValueError(
-            "A StableHLO export is compared with the learner before it is let out, which needs JAX. It is not "
-            "installed: pip install jax==0.10.2."
         )
 
 

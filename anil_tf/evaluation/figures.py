@@ -52,9 +52,9 @@ def draw_curves(metrics_csv: str | pathlib.Path, png: str | pathlib.Path) -> Non
     panels = figure.subplots(1, 2 if classification else 1, squeeze=False)[0]
     best = _best_row(rows)
     if classification:
-        _draw_metric(panels[0], steps, rows, "accuracy", "accuracy of queries (%)", 100.0, best)
+        _draw_metric(panels[0], steps, rows, "accuracy", "accuracy of queries (%)", best)
     unit = "cross-entropy of queries (nats)" if classification else "mean squared error of queries"
-    _draw_metric(panels[-1], steps, rows, "loss", unit, 1.0, best)
+    _draw_metric(panels[-1], steps, rows, "loss", unit, best)
     for panel in panels:
         panel.set_xlabel("meta-steps" if by_step else "epochs")
     figure.savefig(png)
@@ -65,10 +65,8 @@ def draw_episodes(
 ) -> None:
     """Draws the first episodes of `tasks` and what the learner answered.
 
-    Classification: each column is a class; above its support images, below some of its queries,
-        each with the answer and
-    its probability. A wrong answer has a vermillion frame and a cross. Regression: the adapted
-    function.
+    Classification: each column is a class; above its support images, below some of its queries, each with the answer
+    and its probability. A wrong answer has a vermillion frame and a cross. Regression: the adapted function.
 
     Args:
         learner: a `MetaLearner`.
@@ -118,9 +116,9 @@ def _draw_metric(
     rows: dict[str, np.ndarray],
     name: str,
     label: str,
-    scale: float,
     best: int | None,
 ) -> None:
+    scale = 100.0 if name == "accuracy" else 1.0
     marker = "o" if len(steps) < 3 else None
     panel.plot(
         steps, scale * rows[name], color=ORANGE, linestyle="--", marker=marker, label="training"
@@ -292,10 +290,8 @@ def _regression_figure(solved: list[dict[str, np.ndarray]], tasks: Any) -> Figur
         supports = episode["support_images"].ravel(), episode["support_labels"].ravel()
         panel.plot(*supports, "D", color=ORANGE, markersize=7, label="support")
         # The queries' own predictions lie on the curve; read them off there.
-        error = np.mean(
-            (np.interp(queries, episode["grid"].ravel(), episode["predictions"].ravel()) - values)
-            ** 2
-        )
+        answers = np.interp(queries, episode["grid"].ravel(), episode["predictions"].ravel())
+        error = np.mean((answers - values) ** 2)
         panel.set_title(f"Episode {number}: mean squared error {error:.3g}", fontsize=10)
         panel.set(xlabel="x")
         _plain(panel)

@@ -457,7 +457,7 @@ def test_what_is_outside_the_derivation_is_refused(make, message):
 
 def test_unknown_constants_leave_what_needs_them_unknown():
     bound = StronglyConvex(Constants(0.5, 2.0), ALPHA, 3)
-    assert bound.contraction == pytest.approx(0.8)
+    assert bound.factor == pytest.approx(0.8)
     assert bound.trajectory(1.0, 0.0) == pytest.approx(0.8**3)
     assert math.isnan(bound.head_gradient)
     assert np.all(np.isnan(bound.blocks))
