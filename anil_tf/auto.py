@@ -14,7 +14,7 @@ from anil_tf.config import Training, input_errors
 from anil_tf.config.adaptation import AUTO
 from anil_tf.config.heads import HEADS
 from anil_tf.episodes import Tasks
-from anil_tf.inner_loop import PosedProblem
+from anil_tf.learner.inner_loop import PosedProblem
 from anil_tf.models.structure import is_linear
 from anil_tf.theory import advice
 

@@ -14,19 +14,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from anil_tf.adapted_classifier import (
+from anil_tf.config.adaptation import AUTO, Adaptation
+from anil_tf.config.heads import HEADS
+from anil_tf.config.option import options as options_of
+from anil_tf.learner.adapted_classifier import (
     AdaptationFunctions,
     AdaptedClassifier,
     AdaptedRegressor,
     TaskState,
 )
-from anil_tf.config.adaptation import AUTO, Adaptation
-from anil_tf.config.heads import HEADS
-from anil_tf.config.option import options as options_of
-from anil_tf.description import describe
-from anil_tf.dropout_seeds import dropout_seed, dropout_seeds, task_numbers
-from anil_tf.embedding import embed, embed_tasks, length
-from anil_tf.inner_loop import InnerLoop, PosedProblem
+from anil_tf.learner.description import describe
+from anil_tf.learner.dropout_seeds import dropout_seed, dropout_seeds, task_numbers
+from anil_tf.learner.embedding import embed, embed_tasks, length
+from anil_tf.learner.inner_loop import InnerLoop, PosedProblem
+from anil_tf.learner.replicated_model import ReplicatedModel
 from anil_tf.models.heads.base import Head
 from anil_tf.models.normalization import (
     Batch,
@@ -37,7 +38,6 @@ from anil_tf.models.normalization import (
     update_moving_statistics,
 )
 from anil_tf.models.structure import draws_at_random, pools_by_maximum
-from anil_tf.replicated_model import ReplicatedModel
 
 
 @keras.saving.register_keras_serializable(package="anil_tf")

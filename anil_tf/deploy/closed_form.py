@@ -17,8 +17,8 @@ from anil_tf.adaptation.implicit import descend_to_minimum, newton
 from anil_tf.adaptation.linear_problem import LinearProblem
 from anil_tf.adaptation.problem import Tensors
 from anil_tf.adaptation.unrolled import StepSizes, descend
-from anil_tf.adapted_classifier import TaskState
-from anil_tf.embedding import embed
+from anil_tf.learner.adapted_classifier import TaskState
+from anil_tf.learner.embedding import embed
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Batch, Moving, Source
 from anil_tf.models.structure import is_linear

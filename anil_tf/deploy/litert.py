@@ -16,11 +16,11 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from anil_tf.adapted_classifier import TaskState
 from anil_tf.deploy import agreement, closed_form
 from anil_tf.deploy.formats import Options, Written
 from anil_tf.deploy.resize import interpolate
 from anil_tf.deploy.signatures import Signatures
+from anil_tf.learner.adapted_classifier import TaskState
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.keras_internals import flattened_layers
 from anil_tf.models.normalization import Given, batch_normalizations

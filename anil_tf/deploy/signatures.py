@@ -9,11 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from anil_tf.adapted_classifier import TaskState
 from anil_tf.deploy.formats import SIGNATURES
 from anil_tf.deploy.resize import resize
 from anil_tf.deploy.state import state_layout
-from anil_tf.embedding import embed
+from anil_tf.learner.adapted_classifier import TaskState
+from anil_tf.learner.embedding import embed
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Moving
 

@@ -13,8 +13,8 @@ import re
 import keras
 import tensorflow as tf
 
-from anil_tf.adapted_classifier import TaskState
 from anil_tf.deploy.formats import StateTensor
+from anil_tf.learner.adapted_classifier import TaskState
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import Statistics, batch_normalizations
 from anil_tf.models.structure import is_linear

@@ -1,6 +1,6 @@
 """What is read of Keras beyond its public API (3.x), and why; nowhere else in the library.
 
-Keras' own subclassing hooks stand where they are overridden: `anil_tf/replicated_model.py`.
+Keras' own subclassing hooks stand where they are overridden: `anil_tf/learner/replicated_model.py`.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from anil_tf.adaptation.losses import LOSSES, inner_loss
 from anil_tf.adaptation.problem import Tensors
-from anil_tf.inner_loop import PosedProblem, of_support
+from anil_tf.learner.inner_loop import PosedProblem, of_support
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.models.normalization import batch_normalizations
 from anil_tf.models.pure_call import pure_call

@@ -18,8 +18,8 @@ from anil_tf import MetaLearner, build
 from anil_tf.adaptation import explicit
 from anil_tf.adaptation.losses import LOSSES
 from anil_tf.adaptation.problem import InnerProblem, Tensors
-from anil_tf.embedding import embed
-from anil_tf.inner_loop import PosedProblem
+from anil_tf.learner.embedding import embed
+from anil_tf.learner.inner_loop import PosedProblem
 from anil_tf.models.normalization import Batch
 from anil_tf.models.pure_call import pure_call
 from anil_tf.study.settings import training_config
