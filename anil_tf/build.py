@@ -17,6 +17,7 @@ from anil_tf.config import InputError, Training, input_errors
 from anil_tf.config.adaptation import Adaptation
 from anil_tf.config.data import Data
 from anil_tf.config.option import options
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.episodes import Tasks
 from anil_tf.meta_learner import MetaLearner
 from anil_tf.training import distribution, optimizers
@@ -162,17 +163,7 @@ def make_optimizer(config: Training, learner: MetaLearner) -> keras.optimizers.O
             *("head_initialization", "adapted_layers", "train_body"),
         )
     with input_errors(config, "schedule", "warmup_steps"):
-        return optimizers.build(
-            learner,
-            optimizer=config.optimizer,
-            step_size_body=config.outer_step_size_body,
-            step_size_head=config.outer_step_size_head,
-            schedule=config.schedule,
-            total_steps=config.epochs * config.steps_per_epoch,
-            warmup_steps=config.warmup_steps,
-            clip_norm=config.clip_norm,
-            weight_decay=config.weight_decay,
-        )
+        return optimizers.build(learner, config.part(OuterLoop))
 
 
 def jit_compile(config: Training, learner: MetaLearner) -> str | bool:

@@ -76,3 +76,8 @@ class OuterLoop(Config):
     deterministic: bool = option(
         bool, False, "Use only operations with reproducible results (slower on GPUs)."
     )
+
+    @property
+    def meta_steps(self) -> int:
+        """Meta-steps of the whole run."""
+        return self.epochs * self.steps_per_epoch

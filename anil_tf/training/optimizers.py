@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from anil_tf.config.outer_loop import OuterLoop
+
 
 @keras.saving.register_keras_serializable(package="anil_tf")
 class OuterOptimizer(keras.optimizers.MultiOptimizer):
@@ -110,80 +112,60 @@ class OuterOptimizer(keras.optimizers.MultiOptimizer):
         return [None if grad is None else grad * tf.cast(scale, grad.dtype) for grad in grads]
 
 
-def build(
-    learner: keras.Model,
-    *,
-    optimizer: str = "adam",
-    step_size_body: float = 1e-3,
-    step_size_head: float = 1e-3,
-    schedule: str = "constant",
-    total_steps: int = 1,
-    warmup_steps: int = 0,
-    clip_norm: float = 0.0,
-    weight_decay: float = 0.0,
-) -> OuterOptimizer:
+def build(learner: keras.Model, outer_loop: OuterLoop) -> OuterOptimizer:
     """Builds the outer optimizer of a learner.
 
     Args:
       learner: a model with `body_variables` and `head_variables` (no variable in both).
-      optimizer: "adam" or "sgd".
-      step_size_body: full step size of the body's variables.
-      step_size_head: full step size of the head's variables.
-      schedule: "constant", or "cosine", which reaches zero after `total_steps`.
-      total_steps: meta-steps of the whole run.
-      warmup_steps: meta-steps of linear warm-up.
-      clip_norm: largest joint norm of the meta-gradient, 0 for none.
-      weight_decay: decoupled weight decay per meta-step, times the step size.
+      outer_loop: optimizer, step sizes, their schedule over the meta-steps of the run, clipping and
+        weight decay.
 
     Returns:
       An optimizer with the parts named "body" and "head". Where one has no variables (a zero head
       that is one layer, a frozen body), it does nothing.
 
     Raises:
-      ValueError: for an unknown optimizer or schedule, or a warm-up as long as the run.
+      ValueError: for a warm-up as long as the run.
 
     Example:
-      optimizer = optimizers.build(learner, step_size_body=1e-3, step_size_head=1e-2)
+      optimizer = optimizers.build(learner, OuterLoop(outer_step_size_head=1e-2))
       learner.compile(optimizer=optimizer, loss=...)
     """
-    makers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    if optimizer not in makers:
-        raise ValueError(f"expected optimizer adam or sgd, received {optimizer!r}.")
+    maker = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[outer_loop.optimizer]
 
     def make(name: str, step_size: float) -> keras.optimizers.Optimizer:
-        rate = _schedule(schedule, step_size, total_steps, warmup_steps)
-        decay = weight_decay or None
-        return makers[optimizer](learning_rate=rate, weight_decay=decay, name=name)
+        rate = _schedule(outer_loop, step_size)
+        return maker(learning_rate=rate, weight_decay=outer_loop.weight_decay or None, name=name)
 
     head = {id(variable) for variable in learner.head_variables}
     variables = learner.trainable_variables
     return OuterOptimizer(
-        make("body", step_size_body),
-        make("head", step_size_head),
+        make("body", outer_loop.outer_step_size_body),
+        make("head", outer_loop.outer_step_size_head),
         [i for i, variable in enumerate(variables) if id(variable) in head],
-        clip_norm=clip_norm or None,
+        clip_norm=outer_loop.clip_norm or None,
     )
 
 
-def _schedule(name: str, step_size: float, total_steps: int, warmup_steps: int) -> Any:
+def _schedule(outer_loop: OuterLoop, step_size: float) -> Any:
     """A step size, or the Keras schedule that warms up to it and then stays or falls to zero."""
-    if name not in ("constant", "cosine"):
-        raise ValueError(f"expected schedule constant or cosine, received {name!r}.")
+    total_steps, warmup_steps = outer_loop.meta_steps, outer_loop.warmup_steps
     if warmup_steps >= total_steps and warmup_steps > 0:
         raise ValueError(
             f"expected fewer warm-up steps than the run's {total_steps}, received {warmup_steps}."
         )
-    if name == "constant" and not warmup_steps:
-        return float(step_size)
+    is_constant = outer_loop.schedule == "constant"
+    if is_constant and not warmup_steps:
+        return step_size
     # alpha is what remains at the end: all of it makes a constant schedule with warm-up.
-    alpha = 1.0 if name == "constant" else 0.0
+    alpha = 1.0 if is_constant else 0.0
     decay_steps = total_steps - warmup_steps
     if not warmup_steps:
-        return keras.optimizers.schedules.CosineDecay(float(step_size), decay_steps, alpha=alpha)
+        return keras.optimizers.schedules.CosineDecay(step_size, decay_steps, alpha=alpha)
     return keras.optimizers.schedules.CosineDecay(
         step_size / (warmup_steps + 1),  # not zero, so that no meta-step is spent on nothing
         decay_steps,
         alpha=alpha,
-        warmup_target=float(step_size),
+        warmup_target=step_size,
         warmup_steps=warmup_steps,
     )

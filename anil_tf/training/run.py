@@ -101,7 +101,7 @@ def run(
         do not share `run_dir`.
 
     Example:
-      optimizer = optimizers.build(learner, step_size_body=1e-3, step_size_head=1e-3)
+      optimizer = optimizers.build(learner, OuterLoop(outer_step_size_head=1e-2))
       run(learner, tasks, validation_tasks, run_dir="runs/a", optimizer=optimizer,
           epochs=20, steps_per_epoch=100)
     """

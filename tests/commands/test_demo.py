@@ -24,7 +24,7 @@ from tests.command_line import refuse, start
 from tests.deploy import exports
 from tests.deploy.demo import strokes
 from tests.deploy.demo.browser import open_browser
-from tests.deploy.learners import learner_of, pixels
+from tests.deploy.learners import make_learner, pixels
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,8 @@ def test_what_confuses_it_is_leave_one_out_of_the_keras_model(address, learner):
 
 def test_three_classes_of_strokes_in_a_browser(tmp_path):
     # Random filters tell strokes apart; those that were trained on patches of colour do not.
-    export_dir = exports.export(learner_of("prototype"), tmp_path / "export")
+    learner = make_learner(filters=32, head_initialization="prototype")
+    export_dir = exports.export(learner, tmp_path / "export")
     with served(export_dir) as address, open_browser() as browser:
         browser.resize(1100, 900)
         browser.go(address)

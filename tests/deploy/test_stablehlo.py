@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.deploy import formats, stablehlo
 from anil_tf.training import optimizers
 from tests.deploy import exports
@@ -67,15 +68,16 @@ def adam(learner):
 
 
 def two_step_sizes(learner):
-    return optimizers.build(
-        learner,
+    outer_loop = OuterLoop(
         optimizer="sgd",
-        step_size_body=0.1,
-        step_size_head=0.01,
+        outer_step_size_body=0.1,
+        outer_step_size_head=0.01,
         schedule="cosine",
-        total_steps=4,
+        epochs=1,
+        steps_per_epoch=4,
         clip_norm=0.5,
     )
+    return optimizers.build(learner, outer_loop)
 
 
 def export(learner, place, **options):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import anil_tf
 from anil_tf import training
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.episodes import Tasks, class_images
 
 
@@ -55,10 +56,12 @@ def start_run(
     strategy = strategy or tf.distribute.get_strategy()
     options = {"schedule": "cosine", "clip_norm": 1.0, "weight_decay": 0.01}
     # So long that the best epoch is neither the first nor the last.
-    options |= {"step_size_body": 0.2, "step_size_head": 0.02} | optimizer_options
+    options |= {"outer_step_size_body": 0.2, "outer_step_size_head": 0.02} | optimizer_options
     with strategy.scope():
         learner = learner or make_learner()
-        optimizer = training.optimizers.build(learner, total_steps=4 * epochs, **options)
+        optimizer = training.optimizers.build(
+            learner, OuterLoop(epochs=epochs, steps_per_epoch=4, **options)
+        )
     result = training.run(
         learner,
         make_tasks(),

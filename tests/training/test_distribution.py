@@ -25,7 +25,8 @@ class Stop(keras.callbacks.Callback):
 def run(name, strategy, callbacks=()):
     learner, _ = start_run(
         os.path.join(sys.argv[1], name), epochs=1, strategy=strategy, callbacks=callbacks,
-        optimizer="sgd", step_size_body=0.5, step_size_head=0.2, clip_norm=0.05)
+        optimizer="sgd", outer_step_size_body=0.5, outer_step_size_head=0.2,
+        clip_norm=0.05)
     return np.concatenate([w.numpy().ravel() for w in learner.weights])
 
 one = run("one", None)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.training import OuterOptimizer, optimizers
 from tests.training.small_runs import make_learner
 
@@ -35,7 +36,9 @@ def test_adam_moves_body_and_head_by_their_own_step_sizes():
     # Adam's first step is the step size itself, whatever the gradient: a scaled gradient, in the
     # place of a second optimizer, would move the head as far as the body.
     learner = make_learner()
-    optimizer = optimizers.build(learner, step_size_body=1e-3, step_size_head=5e-2)
+    optimizer = optimizers.build(
+        learner, OuterLoop(outer_step_size_body=1e-3, outer_step_size_head=5e-2)
+    )
     moves = _moves(learner, optimizer, _gradients(learner))
     np.testing.assert_allclose(np.abs(_of(learner, moves, learner.body_variables)), 1e-3, rtol=1e-2)
     np.testing.assert_allclose(np.abs(_of(learner, moves, learner.head_variables)), 5e-2, rtol=1e-2)
@@ -46,7 +49,10 @@ def test_adam_moves_body_and_head_by_their_own_step_sizes():
 def test_clipping_is_by_the_joint_norm(scale):
     learner = make_learner()
     optimizer = optimizers.build(
-        learner, optimizer="sgd", step_size_body=1.0, step_size_head=0.5, clip_norm=2.0
+        learner,
+        OuterLoop(
+            optimizer="sgd", outer_step_size_body=1.0, outer_step_size_head=0.5, clip_norm=2.0
+        ),
     )
     gradients = _gradients(learner, scale)
     moves = _moves(learner, optimizer, gradients)
@@ -60,7 +66,7 @@ def test_clipping_is_by_the_joint_norm(scale):
 
 def test_a_missing_gradient_is_passed_over_by_clipping():
     learner = make_learner()
-    optimizer = optimizers.build(learner, optimizer="sgd", clip_norm=1.0)
+    optimizer = optimizers.build(learner, OuterLoop(optimizer="sgd", clip_norm=1.0))
     gradients = _gradients(learner)
     gradients[1] = None
     with pytest.warns(UserWarning, match="Gradients do not exist"):
@@ -72,7 +78,10 @@ def test_a_missing_gradient_is_passed_over_by_clipping():
 def test_weight_decay_leaves_vectors_and_step_sizes_alone():
     learner = make_learner(learned_inner_step_size="per_variable")
     optimizer = optimizers.build(
-        learner, optimizer="sgd", step_size_body=0.1, step_size_head=0.2, weight_decay=0.5
+        learner,
+        OuterLoop(
+            optimizer="sgd", outer_step_size_body=0.1, outer_step_size_head=0.2, weight_decay=0.5
+        ),
     )
     before = [v.numpy() for v in learner.trainable_variables]
     moves = _moves(learner, optimizer, [g * 0.0 for g in _gradients(learner)])
@@ -89,7 +98,9 @@ def test_weight_decay_leaves_vectors_and_step_sizes_alone():
 
 
 def _rate(learner, name, step, **options):
-    optimizer = optimizers.build(learner, step_size_body=0.3, total_steps=100, **options)
+    optimizer = optimizers.build(
+        learner, OuterLoop(outer_step_size_body=0.3, epochs=1, steps_per_epoch=100, **options)
+    )
     optimizer.build(learner.trainable_variables)
     part = next(part for part in optimizer.optimizers if part.name == name)
     part.iterations.assign(step)
@@ -112,7 +123,14 @@ def test_schedules():
 def test_it_is_saved_and_loaded_with_its_state(tmp_path):
     learner = make_learner()
     optimizer = optimizers.build(
-        learner, step_size_head=1e-2, clip_norm=1.0, schedule="cosine", total_steps=10
+        learner,
+        OuterLoop(
+            outer_step_size_head=1e-2,
+            clip_norm=1.0,
+            schedule="cosine",
+            epochs=1,
+            steps_per_epoch=10,
+        ),
     )
     learner.compile(optimizer=optimizer, loss="mse")
     _moves(learner, optimizer, _gradients(learner))
@@ -128,15 +146,19 @@ def test_it_is_saved_and_loaded_with_its_state(tmp_path):
 def test_a_head_without_variables_leaves_the_body_to_its_optimizer():
     learner = make_learner(head_initialization="zero")
     assert not learner.head_variables
-    optimizer = optimizers.build(learner, step_size_body=1e-3)
+    optimizer = optimizers.build(learner, OuterLoop(outer_step_size_body=1e-3))
     moves = _moves(learner, optimizer, _gradients(learner))
     np.testing.assert_allclose(np.abs(np.concatenate([m.ravel() for m in moves])), 1e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"optimizer": "adagrad"}, {"schedule": "linear"}, {"warmup_steps": 10, "total_steps": 10}],
+    [
+        {"optimizer": "adagrad"},
+        {"schedule": "linear"},
+        {"warmup_steps": 10, "epochs": 1, "steps_per_epoch": 10},
+    ],
 )
 def test_bad_options_are_named(options):
-    with pytest.raises(ValueError, match="expected .* received"):
-        optimizers.build(make_learner(), **options)
+    with pytest.raises(ValueError, match="expected "):
+        optimizers.build(make_learner(), OuterLoop(**options))

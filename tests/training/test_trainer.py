@@ -7,21 +7,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.training import compile_learner, meta_train, optimizers
 from tests.training.small_runs import make_learner, make_tasks, start_run
 
 
 def compiled(**options):
     learner = make_learner()
-    compile_learner(learner, optimizers.build(learner, **options))
+    compile_learner(learner, optimizers.build(learner, OuterLoop(**options)))
     return learner
 
 
 def test_it_takes_the_very_meta_steps_of_a_run(tmp_path):
-    options = {"schedule": "cosine", "clip_norm": 1.0, "weight_decay": 0.01, "total_steps": 8}
-    learner = compiled(**options)
+    options = {
+        "schedule": "cosine",
+        "clip_norm": 1.0,
+        "weight_decay": 0.01,
+        "outer_step_size_body": 0.2,
+        "outer_step_size_head": 0.02,
+    }
+    learner = compiled(epochs=2, steps_per_epoch=4, **options)
     list(meta_train(learner, make_tasks().as_dataset(), evaluate_at=[8]))
-    start_run(tmp_path, epochs=2)
+    start_run(tmp_path, epochs=2, **options)
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path / "checkpoints")))
     for i, variable in enumerate(learner.variables):
         name = f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE"
@@ -47,7 +54,7 @@ def test_evaluations_see_the_learner_at_their_meta_step_and_change_nothing():
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_and_is_noted():
-    learner = compiled(optimizer="sgd", step_size_body=1e30, step_size_head=1e30)
+    learner = compiled(optimizer="sgd", outer_step_size_body=1e30, outer_step_size_head=1e30)
     batches = itertools.repeat(make_tasks().batch(0))
     found = list(meta_train(learner, batches, evaluate_at=[0, 6, 9], evaluate=lambda: {"one": 1.0}))
     assert [one.diverged for one in found] == [False, True, True]

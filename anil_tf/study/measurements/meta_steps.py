@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from anil_tf.config.outer_loop import OuterLoop
 from anil_tf.study.measurements.constants import head_constants
 from anil_tf.study.measurements.frozen_point import frozen_point
 from anil_tf.study.training import checkpoint_steps
@@ -44,13 +45,9 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     step_size = settings["step"] / smoothness
     step_size /= steps if settings["schedule"] == "falling" else 1
     learner = point.learner(inner_steps=steps, inner_step_size=step_size)
-    optimizer = optimizers.build(
-        learner,
-        optimizer="sgd",
-        step_size_body=settings["outer_step_size"],
-        step_size_head=settings["outer_step_size"],
-    )
-    compile_learner(learner, optimizer)
+    size = settings["outer_step_size"]
+    descent = OuterLoop(optimizer="sgd", outer_step_size_body=size, outer_step_size_head=size)
+    compile_learner(learner, optimizers.build(learner, descent))
     batches = itertools.repeat((point.inputs, point.query_labels))
     (end,) = meta_train(learner, batches, evaluate_at=[settings["meta_steps"] + 1])
     losses = end.losses + [math.nan] * (settings["meta_steps"] + 1 - len(end.losses))
