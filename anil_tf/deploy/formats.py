@@ -8,7 +8,9 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-FORMATS = ("saved_model", "litert", "stablehlo")
+from anil_tf.config import Export, options
+
+FORMATS = options(Export)["format"].choices
 SIGNATURES = ("adapt", "predict", "adapt_and_predict", "embed")
 
 
