@@ -47,7 +47,7 @@ def _suite(config: Benchmark) -> Any:
         if not (error.name or "").startswith("benchmarks"):
             raise
         raise InputError(
-            "benchmark: the measurements are not installed with the package; run python bin/benchmark.py in a clone of "
+            "the measurements are not installed with the package; run python bin/benchmark.py in a clone of "
             "the project."
         ) from None
 
