@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anil_tf import episodes as episodes
     from anil_tf import models as models
-    from anil_tf.learner.saved_learner import load as load
     from anil_tf.meta_learner import MetaLearner as MetaLearner
+    from anil_tf.saved_learner import load as load
 
 __version__ = "0.1.0"
 
@@ -21,7 +21,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Imported when first used: command lines are checked, and exported models run, without TensorFlow.
 _MODULES = ("episodes", "models")
-_MEMBERS = {"MetaLearner": "anil_tf.meta_learner", "load": "anil_tf.learner.saved_learner"}
+_MEMBERS = {"MetaLearner": "anil_tf.meta_learner", "load": "anil_tf.saved_learner"}
 
 
 def __getattr__(name: str) -> Any:

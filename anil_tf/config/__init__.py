@@ -28,9 +28,9 @@ from anil_tf.config.commands import Reproduce as Reproduce
 from anil_tf.config.commands import Train as Train
 from anil_tf.config.commands import Tune as Tune
 from anil_tf.config.errors import InputError as InputError
-from anil_tf.config.errors import input_errors as input_errors
 from anil_tf.config.option import Choices as Choices
 from anil_tf.config.option import Config as Config
 from anil_tf.config.option import Range as Range
+from anil_tf.config.option import input_errors as input_errors
 from anil_tf.config.option import options as options
 from anil_tf.config.training import Training as Training

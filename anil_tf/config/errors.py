@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from anil_tf.config.option import Config
+from collections.abc import Mapping
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -44,30 +39,3 @@ class InputError(ValueError):
             for name, value in self.options.items()
         )
         return f"{named}: {self.text}"
-
-
-@contextlib.contextmanager
-def input_errors(config: Config, *names: str) -> Iterator[None]:
-    """Turns a ValueError raised inside into an `InputError` that names these options.
-
-    Args:
-        config: holds the values.
-        *names: the options that the enclosed code builds its objects from.
-
-    Raises:
-        InputError: for any ValueError.
-
-    Example:
-        with input_errors(config, "dataset"):
-            raise ValueError("unknown")      # InputError: --dataset=glyphs: unknown
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except ValueError as error:
-        named = config.error(str(error), *names)
-        # Nothing to add where the text names one of them already.
-        if any(f"--{name}" in named.text for name in named.options):
-            raise InputError(named.text) from error
-        raise named from error

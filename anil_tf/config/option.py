@@ -6,9 +6,11 @@ of values, search ranges and what a finished run may change are derived from it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self, TypeVar
 
 from anil_tf.config.errors import InputError
@@ -246,6 +248,33 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Option name to value."""
         return {name: getattr(self, name) for name in options(type(self))}
+
+
+@contextlib.contextmanager
+def input_errors(config: Config, *names: str) -> Iterator[None]:
+    """Turns a ValueError raised inside into an `InputError` that names these options.
+
+    Args:
+        config: holds the values.
+        *names: the options that the enclosed code builds its objects from.
+
+    Raises:
+        InputError: for any ValueError.
+
+    Example:
+        with input_errors(config, "dataset"):
+            raise ValueError("unknown")      # InputError: --dataset=glyphs: unknown
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        named = config.error(str(error), *names)
+        # Nothing to add where the text names one of them already.
+        if any(f"--{name}" in named.text for name in named.options):
+            raise InputError(named.text) from error
+        raise named from error
 
 
 def options(cls: type[Config]) -> dict[str, Option]:

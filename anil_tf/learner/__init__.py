@@ -6,5 +6,4 @@ adapted_classifier.py  what `adapt` returns
 dropout_seeds.py       from (seed, step, task)
 replicated_model.py    Keras' training on several devices and machines
 description.py         what is adapted, in words
-saved_learner.py       `anil_tf.load`
 """
