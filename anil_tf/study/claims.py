@@ -30,6 +30,7 @@ claims.json holds the claims of one experiment, and nothing that is not in them:
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 import math
@@ -80,12 +81,11 @@ class Measured:
 
 
 @dataclasses.dataclass(frozen=True)
-class Test:
+class Test(abc.ABC):
     """A test of one interval; of several, each must pass."""
 
-    refutes_for_sure: ClassVar[bool] = (
-        False  # whatever the design: one number that is too large is enough
-    )
+    # Whatever the design: one number that is too large is enough.
+    refutes_for_sure: ClassVar[bool] = False
 
     def verdict(self, parts: Sequence[Interval]) -> Verdict:
         """Supported if every part is; not supported if one is not; else inconclusive."""
@@ -93,17 +93,17 @@ class Test:
             [INCONCLUSIVE if math.isnan(one.center) else self._of_one(one) for one in parts]
         )
 
+    @abc.abstractmethod
     def _of_one(self, interval: Interval) -> Verdict:
         """The verdict of one interval whose centre is known."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _condition(self, unit: str) -> str:
         """What the interval does if the claim is supported: "lies below 0 %"."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _opposite(self, unit: str) -> str:
         """What all of it does if the claim is not supported."""
-        raise NotImplementedError
 
     def words(self, unit: str) -> str:
         """The test as the last part of a rule."""
@@ -205,9 +205,10 @@ class AtMost(Test):
 
 
 @dataclasses.dataclass(frozen=True)
-class Every(Test):
+class Every:
     """That several numbers pass a test each: what each is, in words, and its test."""
 
+    refutes_for_sure: ClassVar[bool] = False
     tests: tuple[tuple[str, Test], ...]
 
     def verdict(self, parts: Sequence[Interval]) -> Verdict:
@@ -274,7 +275,7 @@ class Claim:
     said_by: str
     statistic: Callable[[pd.DataFrame], Interval | Measured | None]
     words: str
-    test: Test
+    test: Test | Every
     number: str = ""
     unit: str = ""
     condition: str = ""
